@@ -87,16 +87,17 @@ def test_who_has_had_enough_today_is_skipped_and_who_is_refused_is_not_counted(
 
 
 def cap_the_first(made: Scenario, people: int) -> None:
-    """One message a day; so many have had theirs."""
+    """One message a day; so many have had theirs, and tomorrow's: the test may run at midnight."""
     with made.engine.begin() as connection:
-        today = clock(connection).astimezone(BERLIN).date().isoformat()
+        today = clock(connection).astimezone(BERLIN).date()
+        days = [(today + timedelta(days=more)).isoformat() for more in (0, 1)]
         connection.execute(
             text(
                 "WITH made AS (INSERT INTO cap (team_id, most, over)"
                 " SELECT id, 1, 'skip' FROM team RETURNING id)"
                 " INSERT INTO cap_count (recipient_id, cap_id, window_key, used)"
-                " SELECT r.id, made.id, :today, 1 FROM made, recipient r"
+                " SELECT r.id, made.id, day, 1 FROM made, recipient r, unnest(:days) AS day"
                 " WHERE split_part(r.external_id, '-', 2)::integer <= :people"
             ),
-            {"today": today, "people": people},
+            {"days": days, "people": people},
         )
