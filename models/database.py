@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -110,6 +111,17 @@ def is_connection_lost(error: DBAPIError) -> bool:
     return error.connection_invalidated or isinstance(
         error.orig, (pg.OperationalError, pg.InterfaceError)
     )
+
+
+def is_silent(connection: Connection) -> bool:
+    """Whether the server has said nothing unasked, as it does when it closes a session. Asks nobody.
+
+    False may have other reasons; True does not prove that the session lives.
+    """
+    driver: psycopg2.extensions.connection = connection.connection.driver_connection  # type: ignore[assignment]  # SQLAlchemy types it as any driver's
+    poll = select.poll()
+    poll.register(driver.fileno(), select.POLLIN)
+    return not poll.poll(0)
 
 
 def copy_from(connection: Connection, statement: str, lines: IO[Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,7 +15,8 @@ from domain.local_time import last_moment
 from domain.plan import Step
 from domain.send import MessageClass, OnUnknown, Priority, SendKind, SendState
 from models.outbox import make_due
-from models.prepared import Prepared
+from models.prepared import Prepared, one
+from models.template import NEWEST_VERSION, version_asked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +66,18 @@ class Request:
         return public_id(SEND_PREFIX, self.send_id)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeopleAsked:
+    """What is still to be found true when a request is written to people by their external ids."""
+
+    template: str
+    """Means the request's version: KEY, whose newest it is, or KEY@N."""
+    external_ids: Sequence[str]
+    """Each once, in the order of the ordinals; each is somebody, and no two are one by a merge."""
+    attributes: Collection[str]
+    """Names that everybody has."""
+
+
 class KeyReused(Exception):
     """The idempotency key belongs to another request; the message is one sentence."""
 
@@ -80,21 +93,22 @@ class TooLate(Exception):
 _NEW_ID = "key_at(clock_timestamp()) | (nextval('send_number') % 1048576)"
 
 _INSERT = f"""
-    WITH made AS (
+    made AS (
         INSERT INTO send (id, team_id, kind, name, message_class, channel, topic_id, priority, plan,
             template_version_id, sender, variables, idempotency_key, request_hash, state, on_unknown,
             messages, due_at, local_at, local_grace, is_test, trace_parent, started_at, frozen_at,
             expires_at)
-        VALUES ({_NEW_ID}, :team, :kind, :name, :message_class, :channel, :topic, :priority,
+        SELECT {_NEW_ID}, :team, :kind, :name, :message_class, :channel, :topic, :priority,
             CAST(:plan AS jsonb), :version, CAST(:sender AS jsonb), '{{}}', :key, :hash, :state,
             :on_unknown, :messages, :due_at, :local_at, :local_grace, :is_test, :trace_parent,
             clock_timestamp(),
-            clock_timestamp(), coalesce(:lasts_until, :due_at, clock_timestamp()) + :expires_after)
+            clock_timestamp(), coalesce(:lasts_until, :due_at, clock_timestamp()) + :expires_after
+        FROM asked WHERE asked.is_right
         ON CONFLICT (team_id, idempotency_key) DO NOTHING RETURNING id),
     said AS (
         INSERT INTO message (send_id, ordinal, recipient_id, variables)
-        SELECT made.id, x.ordinal, x.recipient_id, CAST(:variables AS jsonb)
-        FROM made, unnest(CAST(:recipients AS bigint[])) WITH ORDINALITY AS x(recipient_id, ordinal)),
+        SELECT made.id, named.ordinal, named.recipient_id, CAST(:variables AS jsonb)
+        FROM made, named),
     grouped AS (
         INSERT INTO message_group (id, priority, channel, team_id)
         SELECT {_NEW_ID}, :priority, :channel, :team FROM made WHERE NOT :is_gathered RETURNING id),
@@ -105,45 +119,88 @@ _INSERT = f"""
     SELECT made.id, (SELECT id FROM grouped) AS group_id FROM made
 """  # noqa: S608  only constants of ours are put in
 
-
-_WRITE_REQUEST = Prepared("request_write_request", _INSERT)
+_WRITE_REQUEST = Prepared(
+    "request_write_request",
+    "WITH asked AS (SELECT true AS is_right),"  # noqa: S608  only constants of ours are put in
+    " named AS (SELECT recipient_id, ordinal"
+    "  FROM unnest(CAST(:recipients AS bigint[])) WITH ORDINALITY AS x(recipient_id, ordinal)),"
+    + _INSERT,
+)
+_NAMED = one(
+    "recipient",
+    "team_id = :team AND external_id = x.name AND erased_at IS NULL"
+    " AND attributes ?& CAST(:attributes AS text[])",
+    "r",
+)
+_WRITE_REQUEST_TO = Prepared(
+    "request_write_request_to",
+    "WITH named AS MATERIALIZED (SELECT"  # noqa: S608  only constants of ours are put in
+    "  coalesce(r.merged_into, r.id) AS recipient_id, x.ordinal"
+    f" FROM unnest(CAST(:names AS text[])) WITH ORDINALITY AS x(name, ordinal) {_NAMED}),"
+    f" asked AS (SELECT :version = ({NEWEST_VERSION})"
+    "   AND :messages = (SELECT count(DISTINCT recipient_id) FROM named) AS is_right)," + _INSERT,
+)
 
 
 def write_request(connection: Connection, new: NewRequest) -> Request:
     """Write the request, or answer what the same key wrote before. Raises KeyReused."""
     row = _WRITE_REQUEST.run(
-        connection,
-        {
-            "team": new.team_id,
-            "kind": SendKind.REQUEST,
-            "name": new.name,
-            "message_class": new.message_class,
-            "channel": new.plan[0].channel,
-            "topic": new.topic_id,
-            "priority": int(new.priority),
-            "plan": orjson.dumps([step.as_json() for step in new.plan]).decode(),
-            "version": new.template_version_id,
-            "sender": orjson.dumps(dict(new.sender)).decode(),
-            "variables": orjson.dumps(dict(new.variables)).decode() if new.variables else None,
-            "key": new.idempotency_key,
-            "hash": new.request_hash,
-            "state": SendState.RUNNING,
-            "on_unknown": new.on_unknown,
-            "messages": len(new.recipients),
-            "recipients": list(new.recipients),
-            "due_at": new.due_at,
-            "local_at": new.local_at,
-            "local_grace": new.local_grace if new.local_at else None,
-            "lasts_until": last_moment(new.local_at) if new.local_at else None,
-            "expires_after": new.expires_after,
-            "is_gathered": new.is_gathered,
-            "trace_parent": new.trace_parent,
-            "is_test": new.is_test,
-        },
+        connection, {**_values(new, len(new.recipients)), "recipients": list(new.recipients)}
     ).one_or_none()
     if row is not None:
         return Request(send_id=row.id, messages=len(new.recipients), group_id=row.group_id)
     return _made_before(connection, new)
+
+
+def write_request_to(
+    connection: Connection, new: NewRequest, people: PeopleAsked
+) -> Request | None:
+    """Write the request to these people instead of `new.recipients`.
+
+    None: nothing was written, as something asked is not so, or the key was used before.
+    """
+    messages = len(people.external_ids)
+    row = _WRITE_REQUEST_TO.run(
+        connection,
+        {
+            **_values(new, messages),
+            **version_asked(people.template),
+            "names": list(people.external_ids),
+            "attributes": list(people.attributes),
+        },
+    ).one_or_none()
+    if row is None:
+        return None
+    return Request(send_id=row.id, messages=messages, group_id=row.group_id)
+
+
+def _values(new: NewRequest, messages: int) -> dict[str, Any]:
+    return {
+        "team": new.team_id,
+        "kind": SendKind.REQUEST,
+        "name": new.name,
+        "message_class": new.message_class,
+        "channel": new.plan[0].channel,
+        "topic": new.topic_id,
+        "priority": int(new.priority),
+        "plan": orjson.dumps([step.as_json() for step in new.plan]).decode(),
+        "version": new.template_version_id,
+        "sender": orjson.dumps(dict(new.sender)).decode(),
+        "variables": orjson.dumps(dict(new.variables)).decode() if new.variables else None,
+        "key": new.idempotency_key,
+        "hash": new.request_hash,
+        "state": SendState.RUNNING,
+        "on_unknown": new.on_unknown,
+        "messages": messages,
+        "due_at": new.due_at,
+        "local_at": new.local_at,
+        "local_grace": new.local_grace if new.local_at else None,
+        "lasts_until": last_moment(new.local_at) if new.local_at else None,
+        "expires_after": new.expires_after,
+        "is_gathered": new.is_gathered,
+        "trace_parent": new.trace_parent,
+        "is_test": new.is_test,
+    }
 
 
 _FIND_BY_KEY = Prepared(

@@ -156,7 +156,7 @@ def find_version(connection: Connection, team_id: int, named: str) -> Version:
     key, at, number = named.partition("@")
     if not at:
         found = _newest(connection, team_id, key)
-    elif number.isascii() and number.isdigit() and len(number) < 10:
+    elif _is_number(number):
         found = _one(connection, " AND t.key = :key AND v.number = :n", team_id, key, int(number))
     else:
         raise UnknownTemplate(f"'{named}' is not a template's name of the form KEY or KEY@NUMBER.")
@@ -165,22 +165,32 @@ def find_version(connection: Connection, team_id: int, named: str) -> Version:
     return found
 
 
-_VERSION_ID = Prepared(
-    "template_version_id",
+NEWEST_VERSION = (
     "SELECT v.id FROM template_version v JOIN template t ON t.id = v.template_id"
-    " WHERE t.team_id = :team AND t.key = :key"
-    " AND v.number = coalesce(:number, v.number) ORDER BY v.number DESC LIMIT 1",
+    " WHERE t.team_id = :team AND t.key = :template"
+    " AND v.number = coalesce(:number, v.number) ORDER BY v.number DESC LIMIT 1"
 )
+"""SQL: key of the version that `version_asked` names."""
+_VERSION_ID = Prepared("template_version_id", NEWEST_VERSION)
+
+
+def version_asked(named: str) -> dict[str, Any]:
+    """Values for NEWEST_VERSION: of "KEY@N", or of the newest of "KEY"."""
+    key, _, number = named.partition("@")
+    return {"template": key, "number": int(number) if _is_number(number) else None}
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 10
 
 
 def version_id(connection: Connection, team_id: int, named: str) -> int:
     """Key of the version "KEY@N", or of the newest of "KEY": one light query. Raises UnknownTemplate."""
-    key, at, number = named.partition("@")
-    is_number = number.isascii() and number.isdigit() and len(number) < 10
+    _, at, number = named.partition("@")
     found: int | None = _VERSION_ID.run(
-        connection, {"team": team_id, "key": key, "number": int(number) if is_number else None}
+        connection, {"team": team_id, **version_asked(named)}
     ).scalar()
-    if found is None or (at and not is_number):
+    if found is None or (at and not _is_number(number)):
         return find_version(connection, team_id, named).id  # which says why there is none
     return found
 

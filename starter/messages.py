@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -21,40 +21,39 @@ from sqlalchemy.exc import DBAPIError
 
 from activities.contract import CommittedRequest, RequestInput
 from domain.address_key import address_key
-from domain.local_time import moment_of, zone_of
 from domain.person import InvalidValue
-from domain.plan import PlanRefused, Step
-from domain.send import Channel, MessageClass
-from models.database import DatabaseUnreachable, connect, in_transaction, is_connection_lost, reach
+from domain.plan import PlanRefused
+from models.database import (
+    DatabaseUnreachable,
+    connect,
+    in_transaction,
+    is_connection_lost,
+    is_silent,
+    reach,
+)
 from models.outbox import Announcer
 from models.request import (
     KeyReused,
     NewRequest,
     Request,
     cancel_request,
-    find_by_key,
     send_of_key,
     write_request,
 )
 from models.request_progress import request_status
 from models.schema import require_head
-from models.team import default_team_id, team_clock
-from models.template import UnknownTemplate, Version, find_version_by_id, version_id
-from models.topic import UnknownTopic, topic_id
+from models.team import default_team_id
+from models.template import UnknownTemplate, Version, find_version_by_id
+from models.topic import UnknownTopic
 from models.topic_event import Event
 from observability.metrics import REPEATS_SUPPRESSED
-from observability.tracing import trace_parent
 from settings import Settings
-from starter.campaigns import CampaignRefused, default_policy, sender_of
+from starter.campaigns import CampaignRefused, sender_of
 from starter.events import EventDesk
-from starter.request_recipients import Named, UnknownRecipient, address_of, find_recipients
-from starter.request_template import (
-    MissingVariables,
-    check_channels,
-    check_variables,
-    only_step,
-)
-from starter.wish import RequestRefused, Wish, check_sizes, hash_of, wish_of
+from starter.request_desk import RequestDesk
+from starter.request_recipients import UnknownRecipient, address_of
+from starter.request_template import MissingVariables
+from starter.wish import RequestRefused, Wish, check_sizes, wish_of
 
 
 class Carillon:
@@ -90,15 +89,19 @@ class Carillon:
         def sender(key: int) -> Mapping[str, str]:
             return sender_of(version(key), self._settings)
 
-        self._version, self._sender = version, sender
         self._announcer = Announcer()
         self._transactional = given.execution_options(isolation_level="READ COMMITTED")
         self._team = self._default_team() if team_id is None else team_id
-        self._events = EventDesk(
+        expires_after = self._settings.seconds("request_expires_after")
+        self._requests = RequestDesk(
             team_id=self._team,
             version=version,
             sender=sender,
-            expires_after=self._settings.seconds("request_expires_after"),
+            expires_after=expires_after,
+            local_grace=self._settings.seconds("local_grace"),
+        )
+        self._events = EventDesk(
+            team_id=self._team, version=version, sender=sender, expires_after=expires_after
         )
 
     def _default_team(self) -> int:
@@ -126,7 +129,7 @@ class Carillon:
             made = self._in_one_statement(wish, is_gathered)
         else:
             made = in_transaction(
-                self._transactional, lambda c: self._request(c, wish, is_gathered)
+                self._transactional, lambda c: self._requests.write(c, wish, is_gathered)
             )
             self.announce()
         if made.is_repeat:
@@ -136,13 +139,24 @@ class Carillon:
     def _in_one_statement(self, wish: Wish, is_gathered: bool) -> Request:
         """One statement writes all of it, so it needs no transaction: two round trips less.
 
-        The kept connections are not asked whether they live: the look-ups before the write tell, and
-        are done again on a new one.
+        A connection that the server has closed meanwhile is left for a new one; nothing is repeated
+        once the write is under way.
         """
+        with self._engine.connect() as connection:
+            made = None
+            if is_silent(connection):
+                made = self._requests.write_at_once(connection, wish, is_gathered)
+            if made is not None:
+                self._announcer.committed(connection)
+                return made
+        return self._looked_up(wish, is_gathered)
+
+    def _looked_up(self, wish: Wish, is_gathered: bool) -> Request:
+        """The kept connections are not asked whether they live: the look-ups before the write tell."""
         for _ in range(2):
             with self._engine.connect() as connection:
                 try:
-                    ready = self._prepare(connection, wish, is_gathered)
+                    ready = self._requests.look_up(connection, wish, is_gathered)
                 except DBAPIError as error:
                     if not is_connection_lost(error):
                         raise
@@ -157,7 +171,7 @@ class Carillon:
     def request_within(self, connection: Connection, wish: Wish) -> Request:
         """The same in the caller's transaction, who commits it and then calls `announce`."""
         check_sizes(wish)
-        return self._request(connection, wish, is_gathered=True)
+        return self._requests.write(connection, wish, is_gathered=True)
 
     def announce(self) -> None:
         """What the caller committed may be work: gatherers need not wait for their next look."""
@@ -168,7 +182,7 @@ class Carillon:
         """What would be written; nothing is, also for an idempotency key that was used before."""
         check_sizes(wish)
         with self._transactional.connect() as connection:
-            ready = self._prepare(connection, replace(wish, idempotency_key=None), True)
+            ready = self._requests.look_up(connection, replace(wish, idempotency_key=None), True)
             connection.rollback()
         assert isinstance(ready, NewRequest)  # noqa: S101  only a key finds what was made before
         return ready
@@ -226,76 +240,6 @@ class Carillon:
     def close(self) -> None:
         """Give the connections back."""
         self._engine.dispose()
-
-    def _request(self, connection: Connection, wish: Wish, is_gathered: bool) -> Request:
-        ready = self._prepare(connection, wish, is_gathered)
-        return ready if isinstance(ready, Request) else write_request(connection, ready)
-
-    def _prepare(
-        self, connection: Connection, wish: Wish, is_gathered: bool
-    ) -> NewRequest | Request:
-        """The checked request, or what the same key wrote before."""
-        request_hash = hash_of(wish)
-        if wish.idempotency_key is not None:
-            before = find_by_key(connection, self._team, wish.idempotency_key, request_hash)
-            if before is not None:
-                return before
-        version = self._version(version_id(connection, self._team, wish.template))
-        plan = tuple(wish.plan) or (only_step(version),)
-        check_channels(version, plan)
-        message_class = wish.message_class or version.message_class
-        if message_class is MessageClass.MARKETING and wish.topic is None:
-            raise RequestRefused(
-                f"{version.label} is marketing, which needs a topic that its reader can leave."
-            )
-        named = find_recipients(connection, self._team, wish.to)
-        check_variables(version, plan, wish.variables, named)
-        return self._new(connection, wish, version, plan, named, request_hash, is_gathered)
-
-    def _new(  # noqa: PLR0913  what has been found out on the way, put together once
-        self,
-        connection: Connection,
-        wish: Wish,
-        version: Version,
-        plan: Sequence[Step],
-        named: Sequence[Named],
-        request_hash: str,
-        is_gathered: bool,
-    ) -> NewRequest:
-        message_class = wish.message_class or version.message_class
-        has_email = any(step.channel is Channel.EMAIL for step in plan)
-        return NewRequest(
-            team_id=self._team,
-            name=version.name,
-            message_class=message_class,
-            priority=wish.priority,
-            plan=plan,
-            topic_id=topic_id(connection, self._team, wish.topic) if wish.topic else None,
-            template_version_id=version.id,
-            sender=self._sender(version.id) if has_email else {},
-            variables=wish.variables,
-            on_unknown=wish.on_unknown or default_policy(message_class),
-            recipients=list(dict.fromkeys(one.recipient_id for one in named)),
-            idempotency_key=wish.idempotency_key,
-            request_hash=request_hash,
-            due_at=self._due_at(connection, wish, named),
-            local_at=wish.local_at,
-            local_grace=self._settings.seconds("local_grace"),
-            expires_after=wish.expires_after or self._settings.seconds("request_expires_after"),
-            is_gathered=is_gathered,
-            is_test=wish.is_test,
-            trace_parent=trace_parent(),
-        )
-
-    def _due_at(
-        self, connection: Connection, wish: Wish, named: Sequence[Named]
-    ) -> datetime | None:
-        """When to look at the first of them: by local time the earliest of their moments."""
-        if wish.local_at is None:
-            return wish.at
-        default = team_clock(connection, self._team).time_zone
-        zones = {zone_of(one.time_zone, default) for one in named}
-        return min(moment_of(wish.local_at, zone) for zone in zones)
 
 
 REFUSALS = (

@@ -49,12 +49,19 @@ def check_channels(version: Version, plan: Sequence[Step]) -> None:
         required_names(version, step.channel)
 
 
+def asked_of_people(
+    version: Version, plan: Sequence[Step], variables: Mapping[str, Any]
+) -> frozenset[str]:
+    """Names that some step asks for and the request does not give: each recipient must have them."""
+    asked = frozenset().union(*(required_names(version, step.channel) for step in plan))
+    return asked - variables.keys()
+
+
 def check_variables(
     version: Version, plan: Sequence[Step], variables: Mapping[str, Any], named: Sequence[Named]
 ) -> None:
     """Return if everybody has all that any step asks for. Raises MissingVariables, which names it."""
-    asked = frozenset().union(*(required_names(version, step.channel) for step in plan))
-    asked -= variables.keys()
+    asked = asked_of_people(version, plan, variables)
     for one in named if asked else ():
         missing = sorted(asked - one.attributes.keys())
         if missing:

@@ -14,8 +14,10 @@ from activities.contract import RequestInput
 from domain.person import InvalidAddress
 from domain.plan import PlanRefused
 from models.database import in_transaction
+from models.merge import merge
 from models.outbox import gather, make_due
 from models.request import KeyReused, TooLate, cancel_request
+from models.team import default_team_id
 from models.template import UnknownTemplate
 from models.topic import UnknownTopic
 from settings import load
@@ -24,16 +26,21 @@ from starter.request_recipients import UnknownRecipient
 from starter.request_template import MissingVariables
 from starter.wish import RequestRefused
 from tests.builders import scalar, scalars
-from tests.requests import a_client, a_shop
-
-
-@pytest.fixture
-def client(engine: Engine) -> Carillon:
-    a_shop(engine)
-    return a_client(engine, load(_env_file=None))
-
+from tests.requests import a_client, a_shop, a_template
 
 ORDER = {"order": "A-17"}
+
+
+@pytest.fixture(params=["new", "used"])
+def client(engine: Engine, request: pytest.FixtureRequest) -> Carillon:
+    """One that was used before knows the template, and writes without looking it up first."""
+    a_shop(engine)
+    made = a_client(engine, load(_env_file=None))
+    if request.param == "used":
+        made.send_blocking("order-shipped", to="person-1", variables=ORDER)
+        with engine.begin() as connection:
+            connection.execute(text("DELETE FROM outbox; DELETE FROM message; DELETE FROM send"))
+    return made
 
 
 def test_a_request_is_its_send_its_messages_and_their_outbox_rows(
@@ -102,6 +109,71 @@ def test_a_bare_address_is_an_anonymous_recipient_and_the_same_one_again(
         )
         == "ada@example.org"
     )
+
+
+def test_a_request_means_the_version_that_is_the_newest_then(
+    client: Carillon, engine: Engine
+) -> None:
+    client.send_blocking("order-shipped", to="person-1", variables=ORDER)
+    with engine.begin() as connection:
+        a_template(connection, content={"sms": {"": {"subject": "", "html": "", "text": "Hi"}}})
+
+    for _ in range(2):
+        client.send_blocking("order-shipped", to="person-1")
+
+    numbers = "SELECT v.number, s.channel FROM send s JOIN template_version v"
+    numbers += " ON v.id = s.template_version_id ORDER BY s.id"
+    with engine.connect() as connection:
+        rows = [tuple(row) for row in connection.execute(text(numbers))]
+    assert rows == [(1, "email"), (2, "sms"), (2, "sms")]
+
+
+def test_what_a_template_asks_of_people_each_of_them_must_have(
+    client: Carillon, engine: Engine
+) -> None:
+    content = {"sms": {"": {"subject": "", "html": "", "text": "{{ order }} to {{ city }}"}}}
+    with engine.begin() as connection:
+        a_template(connection, content=content)
+        connection.execute(
+            text(
+                'UPDATE recipient SET attributes = \'{"city": "Graz"}\''
+                " WHERE external_id IN ('person-1', 'person-2')"
+            )
+        )
+    for _ in range(2):
+        client.send_blocking("order-shipped", to=["person-1", "person-2"], variables=ORDER)
+
+    with pytest.raises(MissingVariables, match=r"asks for city.*'person-3'"):
+        client.send_blocking("order-shipped", to=["person-1", "person-3"], variables=ORDER)
+
+    assert scalars(engine, "SELECT messages FROM send") == [2, 2]
+
+
+def test_who_was_merged_is_told_as_the_one_they_are(client: Carillon, engine: Engine) -> None:
+    in_transaction(engine, lambda c: merge(c, default_team_id(c), 2, 1))
+
+    apart = client.send_blocking("order-shipped", to="person-2", variables=ORDER)
+    together = client.send_blocking("order-shipped", to=["person-2", "person-1"], variables=ORDER)
+
+    assert (apart.messages, together.messages) == (1, 1)
+    assert scalars(engine, "SELECT recipient_id FROM message") == [1, 1]
+
+
+def test_a_server_that_was_started_again_meanwhile_is_nothing_to_notice(
+    client: Carillon, engine: Engine
+) -> None:
+    client.send_blocking("order-shipped", to="person-1", variables=ORDER)
+    with engine.connect() as connection:
+        connection.execute(
+            text(
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        )
+
+    client.send_blocking("order-shipped", to="person-1", variables=ORDER)
+
+    assert scalar(engine, "SELECT count(*) FROM outbox") == 2
 
 
 @pytest.mark.parametrize(
