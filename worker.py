@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import uvloop
 from temporalio.client import Client
 from temporalio.service import RPCError
 
@@ -162,7 +163,7 @@ def run(roles: Sequence[str], processes: int = 1) -> int:
         if processes > 1:
             return _run_processes(roles, processes, settings.metrics_port)
         trace_to(settings.otlp_endpoint, f"carillon-worker-{'-'.join(roles)}")
-        asyncio.run(run_roles(settings, roles))
+        uvloop.run(run_roles(settings, roles))
     except (
         SettingsError,
         DatabaseUnreachable,
