@@ -37,6 +37,7 @@ from activities.send_batch import SendActivities
 from activities.sessions import Sessions
 from activities.single_mailer import SingleMailer
 from activities.upkeep import UpkeepActivities
+from activities.webhooks import WebhookActivities, WebhookPace
 from domain.address_key import address_key
 from domain.health import HealthRules
 from domain.trip_wire import Wires
@@ -45,6 +46,7 @@ from models.claim import AttemptIds, next_lane
 from models.database import connect
 from models.digest import DuePeriod
 from models.message_group import Urgency, urgency
+from models.webhook_delivery import DueEndpoint
 from settings import Settings
 from starter.accounts import public_url
 from starter.campaigns import CampaignRefused
@@ -54,23 +56,30 @@ from starter.client import (
     start_campaign_workflow,
     start_digests_workflow,
     start_group_workflow,
+    start_webhooks_workflow,
     workflow_pace,
 )
 from starter.digests import write_digests
 from starter.messages import REFUSALS, Carillon, commit_request
 from starter.stored_accounts import KnownAccounts
+from starter.webhooks import signing
 from workflows.contract import (
     CAMPAIGN_QUEUE,
     ORCHESTRATION_QUEUE,
     TRANSACTIONAL_QUEUE,
     UPKEEP_QUEUE,
+    UPKEEP_TASKS,
 )
+from workflows.deliver_webhooks import DeliverWebhooks
 from workflows.request_send import RequestSend
 from workflows.run_campaign import RunCampaign
 from workflows.run_digests import RunDigests
 from workflows.send_messages import SendMessages
 from workflows.send_shard import SendShard
 from workflows.upkeep import Upkeep
+
+ENDPOINTS_AT_ONCE = 32
+"""Webhook endpoints that one worker tells; mostly it waits for their answers."""
 
 
 def workflow_runner() -> SandboxedWorkflowRunner:
@@ -267,21 +276,42 @@ class Composition:
             health_rules(self._settings),
         )
         events = self._events()
+        webhooks = self._webhooks()
         return Worker(
             self._client,
             task_queue=UPKEEP_QUEUE,
-            workflows=[Upkeep],
+            workflows=[Upkeep, DeliverWebhooks],
             activities=[
                 activities.reconcile,
                 activities.keep_partitions,
                 activities.watch_accounts,
                 events.fold_events,
                 events.look_up_unknown,
+                webhooks.watch_webhooks,
+                webhooks.deliver_webhooks,
             ],
+            activity_executor=ThreadPoolExecutor(ENDPOINTS_AT_ONCE),
+            max_concurrent_activities=ENDPOINTS_AT_ONCE + len(UPKEEP_TASKS),
             workflow_runner=workflow_runner(),
             max_heartbeat_throttle_interval=self._heartbeat_every,
             default_heartbeat_throttle_interval=self._heartbeat_every,
             graceful_shutdown_timeout=self._grace,
+        )
+
+    def _webhooks(self) -> WebhookActivities:
+        settings = self._settings
+        pace = WebhookPace(
+            heartbeat_every=self._heartbeat_every,
+            webhooks_every=settings.seconds("webhooks_every"),
+            backoff_first=settings.seconds("backoff_first"),
+            webhook_gives_up_after=settings.seconds("webhook_gives_up_after"),
+            webhook_kept=settings.seconds("webhook_kept"),
+        )
+        return WebhookActivities(self._engine, signing(settings), pace, self._start_webhooks)
+
+    async def _start_webhooks(self, due: DueEndpoint) -> None:
+        await start_webhooks_workflow(
+            self._client, due, self._settings.seconds("heartbeat_timeout")
         )
 
     def _events(self) -> EventActivities:

@@ -253,6 +253,17 @@ class Settings(BaseSettings):
     look_up_every: Seconds = Field(
         10, description="Seconds between look-ups of lost answers in vendors' lists."
     )
+    webhooks_every: Seconds = Field(
+        2, description="Seconds between looks for events that are owed to webhook endpoints."
+    )
+    webhook_gives_up_after: Seconds = Field(
+        3 * 86400,
+        description="Seconds for which a webhook endpoint may fail before it is disabled.",
+    )
+    webhook_kept: Seconds = Field(
+        7 * 86400,
+        description="Seconds for which delivered events of webhooks are kept for their lists.",
+    )
     trip_wire_hard_bounces: float = Field(
         0.05, ge=0, lt=1, description="Share of hard bounces from which a send is held; 0: never."
     )

@@ -175,3 +175,18 @@ class CommittedRequest:
     messages: int
     group_id: int | None
     is_repeat: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhooksRef:
+    """A webhook endpoint, by its key."""
+
+    endpoint_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhooksPass:
+    """What a pass over an endpoint's events came to. Not done: there is more, at `resume_at` or now."""
+
+    is_done: bool
+    resume_at: datetime | None = None

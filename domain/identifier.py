@@ -21,6 +21,8 @@ EVENT_PREFIX = "evt_"
 CONTACT_PREFIX = "cpt_"
 IMPORT_PREFIX = "imp_"
 RULE_PREFIX = "rul_"
+WEBHOOK_PREFIX = "whk_"
+WEBHOOK_DELIVERY_PREFIX = "whd_"
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _DIGITS = {letter: digit for digit, letter in enumerate(_ALPHABET)}

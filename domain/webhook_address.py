@@ -85,3 +85,16 @@ def why_refused(url: str, *, allow_private: bool = False) -> str:
     if not allow_private and (port or 443) not in PORTS:
         return "The port must be 443 or 8443."
     return ""
+
+
+def why_never_reached(url: str) -> str:
+    """Why a URL that `why_refused` takes leads nowhere but inside, by its host alone; empty: it may not.
+
+    Only to say so when the URL is given: the address that is connected to decides.
+    """
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    last_label = host.rpartition(".")[2]
+    is_literal = ":" in host or last_label[:1].isdigit()
+    if host == "localhost" or last_label == "localhost" or (is_literal and not is_public(host)):
+        return "The URL's host is not public."
+    return ""

@@ -1,8 +1,8 @@
 """Standard Webhooks 1.0.0, signature `v1`: HMAC-SHA256 over id, time and the very bytes sent.
 
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
-No endpoint's secret is stored: it is derived from one master and the endpoint's URL, and whoever
-owns the endpoint is shown it.
+No endpoint's secret is stored: it is derived from one master and the endpoint's URL, or of an
+endpoint for events its id and generation, and whoever owns the endpoint is shown it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,16 @@ TOLERANCE = timedelta(minutes=5)
 
 def endpoint_secret(master: str, url: str) -> str:
     """The secret of the endpoint at `url`, as its owner configures it: `whsec_` and base64."""
-    key = hmac.digest(master.encode(), f"webhook:{url}".encode(), hashlib.sha256)
+    return _derived(master, f"webhook:{url}")
+
+
+def event_secret(master: str, endpoint: str, generation: int) -> str:
+    """The secret of an endpoint for events, whk_…: of the id, as two teams may name one URL."""
+    return _derived(master, f"events:{endpoint}/{generation}")
+
+
+def _derived(master: str, name: str) -> str:
+    key = hmac.digest(master.encode(), name.encode(), hashlib.sha256)
     return SECRET_PREFIX + base64.b64encode(key).decode()
 
 

@@ -31,6 +31,8 @@ from models.template import Link, Template, TemplateVersion
 from models.topic import Subscription, Topic
 from models.topic_event import TopicEvent
 from models.topic_rule import TopicRule
+from models.webhook_delivery import WebhookDelivery
+from models.webhook_endpoint import WebhookEndpoint
 
 __all__ = [
     "AccountHealth",
@@ -69,4 +71,6 @@ __all__ = [
     "Topic",
     "TopicEvent",
     "TopicRule",
+    "WebhookDelivery",
+    "WebhookEndpoint",
 ]

@@ -13,7 +13,9 @@ from sqlalchemy import Connection, text
 from domain.identifier import SEND_PREFIX, public_id
 from domain.local_time import Window
 from domain.send import MessageClass, OnUnknown, Priority, SendState
+from domain.webhook_event import WebhookEvent
 from models.rate_limit import send_key, set_limit
+from models.webhook_event import tell_campaign, tell_started
 
 KIND = "campaign"
 
@@ -227,6 +229,8 @@ def start_campaign(
     if started.rowcount == 0:
         state = find_campaign(connection, send_id).state
         raise WrongState(f"The campaign was started before; it is {state}.")
+    if at is None:
+        tell_campaign(connection, send_id, WebhookEvent.CAMPAIGN_STARTED)
 
 
 # What an operator may change, and from which states; asking for the state it has changes nothing.
@@ -240,6 +244,11 @@ _CHANGES: dict[SendState, tuple[SendState, ...]] = {
         SendState.RUNNING,
         SendState.PAUSED,
     ),
+}
+_TOLD = {
+    SendState.RUNNING: WebhookEvent.CAMPAIGN_RESUMED,
+    SendState.PAUSED: WebhookEvent.CAMPAIGN_PAUSED,
+    SendState.CANCELLED: WebhookEvent.CAMPAIGN_CANCELLED,
 }
 
 
@@ -270,6 +279,8 @@ def change_state(connection: Connection, send_id: int, wanted: SendState) -> boo
             "id": send_id,
         },
     )
+    if state is not SendState.ACCEPTED or wanted is not SendState.RUNNING:
+        tell_campaign(connection, send_id, _TOLD[wanted])
     return True
 
 
@@ -322,9 +333,9 @@ def _start_scheduled(connection: Connection) -> None:
     """The rows alone hold a schedule: nothing of it is lost with Temporal."""
     connection.execute(
         text(
-            "UPDATE send SET state = :accepted, started_at = clock_timestamp()"
+            "WITH begun AS (UPDATE send SET state = :accepted, started_at = clock_timestamp()"  # noqa: S608  ours
             " WHERE state = :scheduled AND closed_at IS NULL AND kind = :kind"
-            " AND due_at <= clock_timestamp()"
+            f" AND due_at <= clock_timestamp() RETURNING id, team_id, is_test) {tell_started('begun')}"
         ),
         {"accepted": SendState.ACCEPTED, "scheduled": SendState.SCHEDULED, "kind": KIND},
     )

@@ -10,6 +10,8 @@ from sqlalchemy import Connection, text
 
 from domain.outcome import Outcome
 from domain.send import SendState
+from domain.webhook_event import WebhookEvent
+from models.webhook_event import tell_campaign
 
 # Messages of a batch that are final: all counts but the gauge of unknown ones.
 _FINAL_OF_BATCH = f"""
@@ -101,6 +103,8 @@ def close(connection: Connection, send_id: int) -> Closing:
         ),
         {"send": send_id, "cancelled": SendState.CANCELLED, "finished": SendState.FINISHED},
     )
+    if send.state != SendState.CANCELLED:
+        tell_campaign(connection, send_id, WebhookEvent.CAMPAIGN_FINISHED)
     return Closing(is_closed=True, open_shards=[])
 
 

@@ -11,6 +11,10 @@ from sqlmodel import BigInteger, Field, SQLModel
 from domain.eligibility import COMPLAINT
 from domain.send import Channel, MessageClass
 from models.columns import identity, moment, words
+from models.webhook_event import tell_suppressed
+
+IMPORT = "import"
+"""Source of what a file of suppressions brought."""
 
 
 class Suppression(SQLModel, table=True):
@@ -69,15 +73,19 @@ def suppress(
     """How many of these addresses (normalised, with their reasons) were not suppressed before.
 
     A suppression that stands keeps its reason and source: they are the evidence of what happened.
+    Endpoints are told of the others, but of an import's: who imports a list knows it.
     """
-    return connection.execute(
+    added: int = connection.execute(
         text(
-            "INSERT INTO suppression (team_id, channel, address, reason, source)"  # noqa: S608  ours
+            "WITH added AS (INSERT INTO suppression (team_id, channel, address, reason, source)"  # noqa: S608  ours
             " SELECT :team, :channel, address, reason, :source"
             " FROM unnest(CAST(:addresses AS text[]), CAST(:reasons AS text[])) AS given (address, reason)"
             f" WHERE NOT {is_suppressed(':team', ':channel', 'given.address')}"
             # In one order, so that two that suppress the same addresses never wait for each other.
             " ORDER BY address ON CONFLICT (team_id, channel, address) DO NOTHING"
+            " RETURNING id, team_id, channel),"
+            f" told AS ({tell_suppressed('(SELECT * FROM added WHERE :source <> :import)')})"
+            " SELECT count(*) FROM added"
         ),
         {
             "team": team_id,
@@ -85,8 +93,10 @@ def suppress(
             "source": source,
             "addresses": list(reasons),
             "reasons": list(reasons.values()),
+            "import": IMPORT,
         },
-    ).rowcount
+    ).scalar_one()
+    return added
 
 
 def hash_suppressions(connection: Connection, recipient_ids: Sequence[int]) -> int:

@@ -97,9 +97,8 @@ class WebhookSession:
     def __init__(self, config: WebhookConfig) -> None:
         self._config = config
         self._references: dict[int, str] = {}
-        self._target = _target(config)
         self._queue = PostQueue(
-            HttpTransport(self._target), prepare=self._prepare, answer=self._answer
+            HttpTransport(webhook_target(config)), prepare=self._prepare, answer=self._answer
         )
 
     @property
@@ -145,23 +144,29 @@ class WebhookSession:
         now = datetime.now(UTC)
         body = _body(mail, now)
         self._references[request.number] = mail.reference
-        return Post(body, Destination(mail.address, self._headers(mail, body, now)))
-
-    def _headers(self, mail: Mail, body: bytes, now: datetime) -> list[str]:
-        seconds = int(now.timestamp())
         secrets = endpoint_secrets(self._config, mail.address)
-        return [
-            *_HEADERS,
-            f"webhook-id: {mail.reference}",
-            f"webhook-timestamp: {seconds}",
-            f"webhook-signature: {sign(secrets, mail.reference, seconds, body)}",
-        ]
+        headers = signed_headers(secrets, mail.reference, body, now)
+        return Post(body, Destination(mail.address, headers))
 
     def _answer(self, transfer: Transfer) -> Answer:
-        return _answer(transfer, self._references.pop(transfer.tag, ""))
+        return webhook_answer(transfer, self._references.pop(transfer.tag, ""))
 
 
-def _target(config: WebhookConfig) -> Target:
+def signed_headers(
+    secrets: Sequence[str], message_id: str, body: bytes, now: datetime
+) -> list[str]:
+    """The header lines of a message that is sent now."""
+    seconds = int(now.timestamp())
+    return [
+        *_HEADERS,
+        f"webhook-id: {message_id}",
+        f"webhook-timestamp: {seconds}",
+        f"webhook-signature: {sign(secrets, message_id, seconds, body)}",
+    ]
+
+
+def webhook_target(config: WebhookConfig) -> Target:
+    """How endpoints are reached: over TLS, at public addresses alone, and not for long."""
     return Target(
         url="",
         headers=(),
@@ -206,7 +211,7 @@ def _data(mail: Mail) -> Any:
     return data
 
 
-def _answer(transfer: Transfer, reference: str) -> Answer:
+def webhook_answer(transfer: Transfer, reference: str) -> Answer:
     """What the endpoint's answer, or its silence, means."""
     status = transfer.status
     if not status:

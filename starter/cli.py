@@ -38,6 +38,7 @@ from starter.commands import (
     templates,
     topics,
     trace,
+    webhooks,
 )
 
 app = typer.Typer(
@@ -71,6 +72,7 @@ KNOWN = {
     "models.template": ("UnknownTemplate",),
     "models.topic": ("UnknownTopic",),
     "models.topic_event": ("EventKeyReused",),
+    "models.webhook_endpoint": ("UnknownWebhook",),
     "stack.errors": ("StackError",),
     "starter.api_keys": ("KeyRefused",),
     "starter.campaigns": ("CampaignRefused",),
@@ -90,6 +92,7 @@ KNOWN = {
     "starter.limits": ("LimitRefused",),
     "starter.people": ("ChangeRefused",),
     "starter.stored_accounts": ("AccountNotStored",),
+    "starter.webhooks": ("WebhookRefused", "WebhookNotTold"),
 }
 # Options that may stand anywhere on the line; the root command declares them.
 _ANYWHERE = ("--json", "--debug")
@@ -172,6 +175,7 @@ app.add_typer(campaigns.app, name="campaign")
 holds.register(app)
 app.add_typer(caps.app, name="cap")
 app.add_typer(team.app, name="team")
+app.add_typer(webhooks.app, name="webhook")
 
 
 def main() -> None:

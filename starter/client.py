@@ -33,6 +33,7 @@ from domain.send import Priority
 from models.campaign import Campaign
 from models.digest import DuePeriod
 from models.message_group import Urgency
+from models.webhook_delivery import DueEndpoint
 from observability import tracing
 from observability.failures import FailureWithoutPeople
 from settings import PREFIX, Settings, SettingsError, uses_temporal_tls
@@ -52,12 +53,15 @@ from workflows.contract import (
     MessagesInput,
     RateChange,
     UpkeepInput,
+    WebhooksInput,
     WorkflowPace,
     campaign_workflow_id,
     digests_workflow_id,
     messages_workflow_id,
     upkeep_workflow_id,
+    webhook_workflow_id,
 )
+from workflows.deliver_webhooks import DeliverWebhooks
 from workflows.run_campaign import RunCampaign
 from workflows.run_digests import RunDigests
 from workflows.send_messages import SendMessages
@@ -211,6 +215,23 @@ async def start_digests_workflow(
         search_attributes=TypedSearchAttributes([SearchAttributePair(TEAM, due.team)]),
         priority=temporal_priority(Priority.LOW, due.team),
         static_summary=f"{due.cadence} digests of {due.period}",
+    )
+
+
+async def start_webhooks_workflow(
+    client: Client, due: DueEndpoint, heartbeat_timeout: timedelta
+) -> None:
+    """Start the workflow that tells an endpoint what happened; nothing where it runs."""
+    await client.start_workflow(
+        DeliverWebhooks.run,
+        WebhooksInput(endpoint_id=due.id, heartbeat_timeout=heartbeat_timeout),
+        id=webhook_workflow_id(due.id),
+        task_queue=UPKEEP_QUEUE,
+        id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        search_attributes=TypedSearchAttributes([SearchAttributePair(TEAM, due.team)]),
+        priority=temporal_priority(Priority.LOW, due.team),
+        static_summary="outgoing webhooks",
     )
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine
 from domain.person import InvalidValue, normalise_email
 from domain.send import Channel
 from models.database import in_transaction
-from models.suppression import suppress
+from models.suppression import IMPORT, suppress
 from models.team import default_team_id
 from starter.csv_file import CsvFile, Reject, column_positions, open_csv
 from starter.rejects import Rejects
@@ -106,5 +106,5 @@ def _suppress(connection: Connection, reasons: dict[str, str]) -> int:
         default_team_id(connection),
         reasons,
         channel=Channel.EMAIL,
-        source="import",
+        source=IMPORT,
     )

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from temporalio.common import SearchAttributeKey
 
 from activities.contract import Stop
-from domain.identifier import GROUP_PREFIX, SEND_PREFIX, key_of, public_id
+from domain.identifier import GROUP_PREFIX, SEND_PREFIX, WEBHOOK_PREFIX, key_of, public_id
 
 ORCHESTRATION_QUEUE = "orchestration"
 TRANSACTIONAL_QUEUE = "transactional"
@@ -31,7 +31,8 @@ PARTITIONS = "partitions"
 ACCOUNTS = "accounts"
 FOLD = "fold"
 LOOK_UP = "look_up"
-UPKEEP_TASKS = (RECONCILE, PARTITIONS, ACCOUNTS, FOLD, LOOK_UP)
+WEBHOOKS = "webhooks"
+UPKEEP_TASKS = (RECONCILE, PARTITIONS, ACCOUNTS, FOLD, LOOK_UP, WEBHOOKS)
 
 
 def campaign_workflow_id(send_id: int) -> str:
@@ -52,6 +53,11 @@ def messages_workflow_id(group_id: int) -> str:
 def digests_workflow_id(cadence: str, period: str, team: str) -> str:
     """Id of the workflow that writes a team's digests of a period."""
     return f"digests:{cadence}:{period}/team:{team}"
+
+
+def webhook_workflow_id(endpoint_id: int) -> str:
+    """Id of the workflow that tells a webhook endpoint what happened."""
+    return f"webhook:{public_id(WEBHOOK_PREFIX, endpoint_id)}"
 
 
 OWN_WORKFLOW_IDS = ("campaign:", "messages:", "upkeep:", "cohort:", "digests:", "webhook:")
@@ -148,3 +154,14 @@ class DigestsInput:
 
     period_id: int
     heartbeat_timeout: timedelta = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhooksInput:
+    """Which webhook endpoint to tell."""
+
+    endpoint_id: int
+    heartbeat_timeout: timedelta = timedelta(seconds=30)
+    short_wait: timedelta = timedelta(minutes=1)
+    """What waits for longer ends the run: the rows know until when, and it is started again then. So
+    an endpoint that its team has mended is heard within a minute."""

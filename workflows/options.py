@@ -103,3 +103,13 @@ def upkeep_options(heartbeat_timeout: timedelta) -> ActivityOptions:
         "heartbeat_timeout": heartbeat_timeout,
         "retry_policy": _RETRY,
     }
+
+
+def webhook_options(heartbeat_timeout: timedelta) -> ActivityOptions:
+    """For a pass over an endpoint's events: half a minute, and the answer that is waited for then."""
+    return {
+        "task_queue": UPKEEP_QUEUE,
+        "start_to_close_timeout": timedelta(minutes=5),
+        "heartbeat_timeout": heartbeat_timeout,
+        "retry_policy": _RETRY,
+    }

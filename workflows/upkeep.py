@@ -11,12 +11,14 @@ with workflow.unsafe.imports_passed_through():
 
     from activities.event_upkeep import EventActivities
     from activities.upkeep import UpkeepActivities
+    from activities.webhooks import WebhookActivities
     from workflows.contract import (
         ACCOUNTS,
         FOLD,
         LOOK_UP,
         PARTITIONS,
         RECONCILE,
+        WEBHOOKS,
         UpkeepInput,
     )
     from workflows.options import upkeep_options
@@ -29,6 +31,7 @@ ACTIVITIES: dict[str, MethodAsyncNoParam[Any, None]] = {
     ACCOUNTS: UpkeepActivities.watch_accounts,
     FOLD: EventActivities.fold_events,
     LOOK_UP: EventActivities.look_up_unknown,
+    WEBHOOKS: WebhookActivities.watch_webhooks,
 }
 
 

@@ -12,7 +12,7 @@ import pytest
 from domain.answer import AnswerClass
 from domain.webhook_signature import endpoint_secret, verify
 from providers.protocol import Request, Session
-from providers.webhook import WebhookConfig, WebhookSession
+from providers.webhook import WebhookConfig, WebhookSession, webhook_target
 from tests.providers.contract import Contract, World, changed_request
 from tests.providers.http_peer import Act, HttpPeer, answer
 from tests.providers.provider_builders import answer_to
@@ -179,7 +179,7 @@ def test_content_that_is_no_webhook_is_refused(
 def test_only_the_deadline_of_15_seconds_or_less_is_waited() -> None:
     long = WebhookConfig(masters=("m",), request_timeout=timedelta(minutes=5))
 
-    assert WebhookSession(long)._target.request_timeout == timedelta(seconds=15)
+    assert webhook_target(long).request_timeout == timedelta(seconds=15)
 
 
 def test_an_endless_answer_is_given_up_and_its_status_counts(world: WebhookWorld) -> None:

@@ -1,6 +1,7 @@
-"""Records histories for test_replay.py:  python -m tests.workflows.record_histories VERSION [--messages | --digests]
+"""Records histories for test_replay.py:  python -m tests.workflows.record_histories VERSION [--messages | --digests | --webhooks]
 
-Of real campaigns, or with --messages of single messages, with --digests of a period of digests.
+Of real campaigns, or with --messages of single messages, with --digests of a period of digests, with
+--webhooks of an endpoint that fails first.
 
 Run it when workflows gain something new; existing files stay as they are.
 """
@@ -23,12 +24,15 @@ from activities.contract import RequestInput
 from domain.digest import Cadence
 from models.database import connect
 from models.schema import upgrade
+from models.webhook_event import tell_test
 from stack.development import DevelopmentStack
 from starter.client import connect as connect_temporal
 from tests.builders import Draft
+from tests.providers.http_peer import Act, HttpPeer, Seen, answer
 from tests.requests import a_client, a_shop
 from tests.scenario import Scenario, wait_until
 from tests.topics import NEWS, a_topic, members
+from tests.webhooks import an_endpoint
 from workflows.contract import (
     SEARCH_ATTRIBUTES,
     TRANSACTIONAL_QUEUE,
@@ -37,6 +41,7 @@ from workflows.contract import (
     messages_workflow_id,
     shard_workflow_id,
     upkeep_workflow_id,
+    webhook_workflow_id,
 )
 from workflows.request_send import RequestSend
 
@@ -51,6 +56,7 @@ async def fetch(made: Scenario, workflow_id: str, name: str) -> None:
     client = await connect_temporal(made.settings)
     history = (await client.get_workflow_handle(workflow_id).fetch_history()).to_json()
     scrubbed = re.sub(r'"identity": ?"[^"]*"', '"identity": "worker"', history)
+    scrubbed = re.sub(r'"name": ?"\d+@[^"]*"', '"name": "worker"', scrubbed)
     for folder in (site.getsitepackages()[0], str(Path(__file__).parents[2])):
         scrubbed = scrubbed.replace(f"{folder}/", "")
     document = {"id": workflow_id, "history": json.loads(scrubbed)}
@@ -149,6 +155,28 @@ def digests(stack: DevelopmentStack, folder: Path, database: str, version: str) 
     made.close()
 
 
+def webhooks(stack: DevelopmentStack, folder: Path, database: str, version: str) -> None:
+    """Three events for an endpoint that is not well at first: the watch finds them."""
+    made = Scenario(stack, database, folder)
+
+    def act(seen: Seen) -> Act:
+        return answer(500 if len(peer.seen) == 1 else 204)
+
+    peer = HttpPeer(act)
+    endpoint = an_endpoint(made.engine, url=f"{peer.url}/events")
+    with made.engine.begin() as connection:
+        for _ in range(3):
+            tell_test(connection, endpoint)
+    made.workers.start("main", "upkeep")
+    wait_until(
+        lambda: made.value("SELECT bool_and(delivered_at IS NOT NULL) FROM webhook_delivery"), 30
+    )
+    time.sleep(1)
+    asyncio.run(fetch(made, webhook_workflow_id(endpoint), f"webhooks-{version}"))
+    made.close()
+    peer.close()
+
+
 def main() -> None:
     version = sys.argv[1]
     FOLDER.mkdir(exist_ok=True)
@@ -166,6 +194,10 @@ def main() -> None:
         if "--digests" in sys.argv:
             upgrade(connect(stack.settings().database_url))
             digests(stack, folder, stack.settings().database_url, version)
+            return
+        if "--webhooks" in sys.argv:
+            upgrade(connect(stack.settings().database_url))
+            webhooks(stack, folder, stack.settings().database_url, version)
             return
         if "--messages" in sys.argv:
             upgrade(connect(stack.settings().database_url))

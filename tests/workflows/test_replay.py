@@ -15,6 +15,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
 from composition import workflow_runner
+from workflows.deliver_webhooks import DeliverWebhooks
 from workflows.request_send import RequestSend
 from workflows.run_campaign import RunCampaign
 from workflows.run_digests import RunDigests
@@ -41,10 +42,22 @@ def test_a_period_of_digests_is_recorded() -> None:
     assert "digests" in {path.stem.split("-")[0] for path in HISTORIES}
 
 
+def test_an_endpoint_that_fails_first_is_recorded() -> None:
+    assert "webhooks" in {path.stem.split("-")[0] for path in HISTORIES}
+
+
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
 async def test_a_recorded_history_replays(path: Path) -> None:
     replayer = Replayer(
-        workflows=[RunCampaign, SendShard, SendMessages, RequestSend, RunDigests, Upkeep],
+        workflows=[
+            RunCampaign,
+            SendShard,
+            SendMessages,
+            RequestSend,
+            RunDigests,
+            DeliverWebhooks,
+            Upkeep,
+        ],
         workflow_runner=workflow_runner(),
         data_converter=pydantic_data_converter,
     )

@@ -11,7 +11,9 @@ from activities.groups import GroupActivities
 from activities.requests import RequestActivities
 from activities.send_batch import SendActivities
 from activities.upkeep import UpkeepActivities
+from activities.webhooks import WebhookActivities
 from workflows import contract
+from workflows.deliver_webhooks import DeliverWebhooks
 from workflows.request_send import RequestSend
 from workflows.run_campaign import RunCampaign
 from workflows.run_digests import RunDigests
@@ -26,6 +28,7 @@ def test_workflow_ids_are_made_of_our_keys() -> None:
     assert contract.campaign_workflow_id(SEND) == "campaign:snd_1m3250v000000"
     assert contract.shard_workflow_id(SEND, 3) == "campaign:snd_1m3250v000000/shard:3"
     assert contract.messages_workflow_id(SEND) == "messages:grp_1m3250v000000"
+    assert contract.webhook_workflow_id(SEND) == "webhook:whk_1m3250v000000"
     assert contract.request_workflow_id("default", "k-1") == "request:default:k-1"
     assert (
         contract.digests_workflow_id("daily", "2026-11-28", "default")
@@ -37,6 +40,7 @@ def test_workflow_ids_are_made_of_our_keys() -> None:
         "upkeep:accounts",
         "upkeep:fold",
         "upkeep:look_up",
+        "upkeep:webhooks",
     ]
     assert contract.send_id_of("campaign:snd_1m3250v000000/shard:3") == SEND
 
@@ -56,7 +60,15 @@ def test_queues_and_search_attributes_keep_their_names() -> None:
 def test_workflows_keep_their_names_updates_and_signals() -> None:
     definitions = {
         w: workflow._Definition.must_from_class(w)
-        for w in (RunCampaign, SendShard, SendMessages, RequestSend, RunDigests, Upkeep)
+        for w in (
+            RunCampaign,
+            SendShard,
+            SendMessages,
+            RequestSend,
+            RunDigests,
+            DeliverWebhooks,
+            Upkeep,
+        )
     }
     assert [d.name for d in definitions.values()] == [
         "RunCampaign",
@@ -64,6 +76,7 @@ def test_workflows_keep_their_names_updates_and_signals() -> None:
         "SendMessages",
         "RequestSend",
         "RunDigests",
+        "DeliverWebhooks",
         "Upkeep",
     ]
     for sending in (SendMessages, RequestSend):
@@ -84,12 +97,14 @@ def test_activities_keep_their_names() -> None:
         *(vars(DigestActivities).values()),
         *(vars(UpkeepActivities).values()),
         *(vars(EventActivities).values()),
+        *(vars(WebhookActivities).values()),
     ]
     found = [activity._Definition.from_callable(m) for m in methods if callable(m)]
     assert sorted(d.name for d in found if d and d.name) == [
         "change_send",
         "close_send",
         "commit_request",
+        "deliver_webhooks",
         "drive_group",
         "fold_events",
         "freeze_audience",
@@ -100,5 +115,6 @@ def test_activities_keep_their_names() -> None:
         "reconcile",
         "send_batch",
         "watch_accounts",
+        "watch_webhooks",
         "write_digests",
     ]

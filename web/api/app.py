@@ -35,6 +35,7 @@ from web.api import (
     topic_members,
     topic_rules,
     topics,
+    webhooks,
 )
 from web.api.desk import Desk
 from web.api.frame import Frame
@@ -67,6 +68,7 @@ ROUTERS: Sequence[APIRouter] = (
     accounts.router,
     account_credentials.router,
     holds.router,
+    webhooks.router,
     audit.router,
 )
 """A new resource adds its router here."""

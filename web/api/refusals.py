@@ -32,6 +32,7 @@ from models.suppression_list import SuppressionStays, UnknownSuppression
 from models.template import UnknownTemplate
 from models.topic import UnknownTopic
 from models.topic_event import EventKeyReused, UnknownEvent
+from models.webhook_endpoint import UnknownWebhook
 from settings import SettingsError
 from starter.api_keys import KeyRefused
 from starter.campaigns import CampaignRefused
@@ -54,6 +55,7 @@ from starter.request_template import MissingVariables
 from starter.stored_accounts import AccountInTheWay, AccountNotStored
 from starter.template_publishing import NotNewest, TemplateNotFound, UnconditionalPublish
 from starter.topics import TopicRefused
+from starter.webhooks import WebhookNotTold, WebhookRefused
 from starter.wish import RequestRefused
 from web.api.problem import FieldError, Problem
 
@@ -85,6 +87,9 @@ REFUSALS: Mapping[type[Exception], Refusal] = {
     UnknownCampaign: Refusal(404, "not-found"),
     UnknownHold: Refusal(404, "not-found"),
     UnknownSuppression: Refusal(404, "not-found"),
+    UnknownWebhook: Refusal(404, "not-found"),
+    WebhookNotTold: Refusal(409, "wrong-state"),
+    WebhookRefused: Refusal(422, "refused", "/url"),
     NotTheirs: Refusal(403, "not-an-operator"),
     WrongState: Refusal(409, "wrong-state"),
     SuppressionStays: Refusal(409, "suppression-stays"),

@@ -13,9 +13,11 @@ from typing import Any
 import orjson
 import pytest
 from httpx import Response
+from pydantic import SecretStr
 from sqlalchemy import Connection, Engine, text
 
 from domain.identifier import KEY_PREFIX, public_id
+from settings import Settings, load
 from starter.import_jobs import run_next
 from tests.web.api.conftest import ORDER, Api, MakeApi
 from web.api.openapi import document
@@ -103,6 +105,10 @@ def _hold(owner: Api) -> str:
     return str(_made(owner.post("/v1/holds", wish))["id"])
 
 
+def _webhook(owner: Api) -> str:
+    return str(_made(owner.post("/v1/webhooks", {"url": "https://hooks.example.com/x"}))["id"])
+
+
 EXAMPLES: dict[str, Callable[[Api], str]] = {
     "messages/{id}": lambda owner: str(_sent(owner)["messages"][0]),
     "sends/{id}": lambda owner: str(_sent(owner)["id"]),
@@ -120,6 +126,7 @@ EXAMPLES: dict[str, Callable[[Api], str]] = {
     "suppressions/{id}": _suppression,
     "accounts/{key}": lambda owner: "simulator",
     "holds/{id}": _hold,
+    "webhooks/{id}": _webhook,
 }
 """By the two parts of the path that say what kind it is: makes one of the team, and says its id."""
 
@@ -167,6 +174,12 @@ def address_of(path: str, owners: list[Api]) -> str:
         assert kind in EXAMPLES, f"give EXAMPLES one of another team for {kind}"
         address = address.replace(kind.partition("/")[2], EXAMPLES[kind](owner), 1)
     return address
+
+
+@pytest.fixture
+def api_settings() -> Settings:
+    """Webhooks can be signed."""
+    return load(_env_file=None, webhook_secret=SecretStr("secret"))
 
 
 @pytest.fixture

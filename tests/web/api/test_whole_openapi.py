@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import schemathesis
+from pydantic import SecretStr
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import events, from_schema
 from schemathesis.engine.recorder import ScenarioRecorder
@@ -94,7 +95,12 @@ def what_the_schema_allows_is_understood(
 def run(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Runs `max_examples` of this seed for each operation and phase against the site on the test's database."""
     monkeypatch.setattr(access, "WRONG_KEYS_PER_SECOND", 1e6)
-    settings = load(_env_file=None, api_rate_per_key=1e6, api_rate_per_team=1e6)
+    settings = load(
+        _env_file=None,
+        api_rate_per_key=1e6,
+        api_rate_per_team=1e6,
+        webhook_secret=SecretStr("secret"),
+    )
     secret = settings.api_secret.get_secret_value().encode()
     a_shop(engine)
     with engine.begin() as connection:
