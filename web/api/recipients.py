@@ -16,8 +16,8 @@ from domain.person import InvalidValue
 from models.recipient_identity import find_recipient
 from models.recipient_list import list_recipients, read_recipient
 from starter.person_changes import erase_whom, merge_into
+from starter.person_roster import ReadyPerson
 from starter.person_upsert import (
-    ReadyPerson,
     UpsertedPerson,
     ready,
     spellings,

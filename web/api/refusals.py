@@ -48,7 +48,8 @@ from starter.memberships import (
 )
 from starter.people import ChangeRefused
 from starter.person_changes import UnknownOther
-from starter.person_upsert import AmbiguousAddress, ImportUnderWay
+from starter.person_roster import AmbiguousAddress
+from starter.person_upsert import ImportUnderWay
 from starter.request_recipients import UnknownRecipient
 from starter.request_template import MissingVariables
 from starter.stored_accounts import AccountInTheWay, AccountNotStored
