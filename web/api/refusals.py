@@ -28,6 +28,7 @@ from models.import_job import NoRejects, UnknownJob
 from models.merge import MergeRefused
 from models.recipient_identity import UnknownRecipient as NotThisRecipient
 from models.request import KeyReused, TooLate, UnknownSend
+from models.resolve import NotResolvable
 from models.suppression_list import SuppressionStays, UnknownSuppression
 from models.template import UnknownTemplate
 from models.topic import UnknownTopic
@@ -88,6 +89,7 @@ REFUSALS: Mapping[type[Exception], Refusal] = {
     UnknownSuppression: Refusal(404, "not-found"),
     NotTheirs: Refusal(403, "not-an-operator"),
     WrongState: Refusal(409, "wrong-state"),
+    NotResolvable: Refusal(409, "wrong-state"),
     SuppressionStays: Refusal(409, "suppression-stays"),
     KeyEnded: Refusal(409, "ended"),
     AccountInTheWay: Refusal(409, "wrong-state"),
