@@ -144,6 +144,8 @@ ROWS: dict[str, tuple[str, ...]] = {
         "web/api/test_api_keys.py::"
         "test_threat_19_a_key_is_shown_once_and_only_its_keyed_hash_is_stored",
         "web/api/test_api_keys.py::test_nobody_makes_or_takes_a_key_that_may_more_than_their_own",
+        "web/api/test_test_keys.py::"
+        "test_a_test_key_reads_and_changes_nothing_that_real_sending_depends_on",
     ),
     "oversized and malformed bodies": (
         "web/api/test_frame.py::test_malformed_bodies_are_refused_and_break_nothing",

@@ -26,7 +26,7 @@ from providers.account import AccountConfig
 from starter.campaigns import UPDATES, CampaignRefused, commit_start, create_of_team
 from starter.reports import report_of, summary
 from starter.trial import send_to, trial_account
-from web.api.access import Caller, needs
+from web.api.access import Caller, needs, of_live_keys
 from web.api.campaign_bodies import (
     CampaignReportResponse,
     CampaignResponse,
@@ -44,7 +44,6 @@ from web.api.campaign_bodies import (
 from web.api.desk import AtDesk, Desk
 from web.api.idempotency import IdempotencyKey, once, once_outside
 from web.api.paging import Page, Paged
-from web.api.problem import Problem
 from web.api.route import ApiRoute
 
 router = APIRouter(prefix="/v1/campaigns", tags=["campaigns"], route_class=ApiRoute)
@@ -254,7 +253,7 @@ def _to_change(connection: Connection, caller: Caller, id: str) -> Campaign:
     """The campaign, which the caller may change: a test key reaches nobody, so not by a live one's."""
     campaign = _find(connection, caller, id)
     if caller.is_test and not campaign.is_test:
-        raise Problem(403, "scope-missing", "A test key changes campaigns of test keys only.")
+        raise of_live_keys("A test key changes campaigns of test keys only.")
     return campaign
 
 

@@ -53,6 +53,7 @@ from starter.person_roster import AmbiguousAddress
 from starter.person_upsert import ImportUnderWay
 from starter.request_recipients import UnknownRecipient
 from starter.request_template import MissingVariables
+from starter.requests import OfLiveKey
 from starter.stored_accounts import AccountInTheWay, AccountNotStored
 from starter.template_publishing import NotNewest, TemplateNotFound, UnconditionalPublish
 from starter.topics import TopicRefused
@@ -88,6 +89,7 @@ REFUSALS: Mapping[type[Exception], Refusal] = {
     UnknownHold: Refusal(404, "not-found"),
     UnknownSuppression: Refusal(404, "not-found"),
     NotTheirs: Refusal(403, "not-an-operator"),
+    OfLiveKey: Refusal(403, "test-key"),
     WrongState: Refusal(409, "wrong-state"),
     NotResolvable: Refusal(409, "wrong-state"),
     SuppressionStays: Refusal(409, "suppression-stays"),
