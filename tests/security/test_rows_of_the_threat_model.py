@@ -34,6 +34,9 @@ ROWS: dict[str, tuple[str, ...]] = {
     "recipient data injects HTML": (
         "domain/test_template_render.py::test_html_is_escaped_and_subject_and_text_are_not",
         "domain/test_template_render.py::test_no_expression_gets_round_the_escaping",
+        "domain/test_template_links.py::"
+        "test_threat_4_a_value_that_begins_a_link_with_another_scheme_is_refused",
+        "domain/test_template_property.py::test_threat_4_no_value_begins_a_link_that_runs_something",
     ),
     "header injection": (
         "domain/test_template_render.py::test_a_control_character_in_the_subject_is_refused",
