@@ -45,6 +45,21 @@ class Scope(StrEnum):
     KEYS_WRITE = "keys:write"
 
 
+OF_LIVE_KEYS = frozenset(
+    {
+        Scope.TEMPLATES_WRITE,
+        Scope.TOPICS_WRITE,
+        Scope.SEQUENCES_WRITE,
+        Scope.SUPPRESSIONS_WRITE,
+        Scope.ACCOUNTS_WRITE,
+        Scope.HOLDS_WRITE,
+        Scope.WEBHOOKS_WRITE,
+        Scope.KEYS_WRITE,
+    }
+)
+"""What these change, real sending depends on: a test key changes none of it, whatever its scopes."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretKey:
     """A key in full. It is shown once and stored nowhere."""

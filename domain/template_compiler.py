@@ -16,6 +16,7 @@ from domain.template_conditions import TESTS
 from domain.template_expressions import Program, Scope, expression, printed
 from domain.template_filters import FILTERS
 from domain.template_language import Mode
+from domain.template_links import FILTER, link
 from domain.template_sandbox import Values, loop_weight
 from domain.template_split import Piece, Run, assigned_here
 from domain.template_values import (
@@ -70,6 +71,7 @@ def _namespace(mode: Mode) -> dict[str, Value]:
         "text": str,
         **{function.__name__: function for function in bounded},
         **{f"f_{name}": function for name, function in FILTERS[mode].items()},
+        f"f_{FILTER}": link,
         **{f"t_{name}": function for name, function in TESTS.items()},
     }
 

@@ -19,6 +19,7 @@ from jinja2 import Environment, TemplateSyntaxError, nodes
 from domain.template_conditions import TESTS
 from domain.template_errors import TemplateRefused
 from domain.template_filters import FILTERS
+from domain.template_links import guard
 from domain.template_names import Names, read_names
 from domain.template_values import make_range
 
@@ -104,6 +105,8 @@ def check(source: str, *, part: Part) -> Checked:
     except ValueError as error:  # Jinja's lexer on a number of thousands of digits
         raise TemplateRefused(f"{part}: a number in it is too long") from error
     _check_names(names, part)
+    if part.mode == "html":
+        guard(tree)
     return Checked(part=part, tree=tree, names=names.used, required=names.required)
 
 

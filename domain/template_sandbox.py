@@ -18,6 +18,7 @@ from domain.template_conditions import TESTS
 from domain.template_errors import RenderFailed
 from domain.template_filters import FILTERS
 from domain.template_language import LOOP_VARIABLES, Mode, Part, check
+from domain.template_links import FILTER, link
 from domain.template_split import Piece, Run, top
 from domain.template_values import (
     ARITHMETIC,
@@ -77,7 +78,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         self.tests = dict(TESTS)
         self.filters = dict(FILTERS[mode])
         self.filters |= {"_print": printer, "_concat": concat, "_range": make_range}
-        self.filters |= {"_steps": steps, "_element": element}
+        self.filters |= {"_steps": steps, "_element": element, FILTER: link}
 
     def getattr(self, obj: Value, attribute: str) -> Value:
         if type(obj) is LoopContext and attribute in LOOP_VARIABLES:

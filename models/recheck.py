@@ -33,7 +33,7 @@ _BY_LOCAL_TIME = (
 # Messages older than all that is open are in partitions that need not be read.
 _OF_RECIPIENT = """
     SELECT m.send_id, m.ordinal FROM message m JOIN recipient r ON r.id = m.recipient_id
-    WHERE (r.id = :recipient OR r.merged_into = :recipient)
+    WHERE (r.id = ANY(:recipients) OR r.merged_into = ANY(:recipients))
       AND m.send_id >= (SELECT min(id) FROM send WHERE closed_at IS NULL)
 """
 
@@ -47,7 +47,12 @@ def recheck_send(connection: Connection, send_id: int) -> Rechecked:
 
 def recheck_recipient(connection: Connection, recipient_id: int) -> Rechecked:
     """Whatever waits for this person, also under ids that were merged into theirs."""
-    values = {"recipient": recipient_id}
+    return recheck_recipients(connection, [recipient_id])
+
+
+def recheck_recipients(connection: Connection, recipient_ids: Sequence[int]) -> Rechecked:
+    """The same for several people."""
+    values = {"recipients": list(recipient_ids)}
     campaigns = _resume(
         connection,
         f"EXISTS (SELECT 1 FROM ({_OF_RECIPIENT}) AS x WHERE x.send_id = b.send_id"  # noqa: S608  constants

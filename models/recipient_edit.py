@@ -98,14 +98,6 @@ def edit_recipient(
     return changed.rowcount > 0
 
 
-def make_recipient(connection: Connection, team_id: int) -> int:
-    """Id of a new recipient without an external id. Imports must be held off."""
-    made: int = connection.execute(
-        text("INSERT INTO recipient (team_id) VALUES (:team) RETURNING id"), {"team": team_id}
-    ).scalar_one()
-    return made
-
-
 def _insert(connection: Connection, team_id: int, external_id: str) -> int | None:
     """Id of the new recipient; None: somebody made them a moment ago."""
     made: int | None = connection.execute(

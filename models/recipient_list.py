@@ -117,41 +117,6 @@ def subscriptions_of(connection: Connection, recipient_id: int) -> list[Subscrip
     return [SubscriptionLine(**row) for row in rows]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EmailOwner:
-    """Somebody whose e-mail address in use this is."""
-
-    id: int
-    external_id: str | None
-
-
-def email_owners(connection: Connection, team_id: int, address: str) -> list[EmailOwner]:
-    """Who uses the address; who was first comes first. By contact_point_address."""
-    rows = connection.execute(
-        text(
-            "SELECT r.id, r.external_id FROM contact_point c JOIN recipient r ON r.id = c.recipient_id"
-            " WHERE c.team_id = :team AND c.channel = 'email' AND c.address = :address"
-            " AND c.rank = 0 AND r.erased_at IS NULL AND r.merged_into IS NULL ORDER BY r.id"
-        ),
-        {"team": team_id, "address": address},
-    ).mappings()
-    return [EmailOwner(**row) for row in rows]
-
-
-def adopt(connection: Connection, recipient_id: int, external_id: str) -> bool:
-    """Whether the recipient, who had none, has the external id now."""
-    return (
-        connection.execute(
-            text(
-                "UPDATE recipient SET external_id = :external, updated_at = now()"
-                " WHERE id = :id AND external_id IS NULL AND erased_at IS NULL"
-            ),
-            {"id": recipient_id, "external": external_id},
-        ).rowcount
-        > 0
-    )
-
-
 _BUCKETS = 256
 
 

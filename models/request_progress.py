@@ -24,6 +24,8 @@ class RequestStatus:
     template: str
     priority: int
     messages: int
+    is_test: bool
+    """Asked for with a test key: it ends in a log."""
     counts: Mapping[str, int]
     owed: int
     due_at: datetime | None
@@ -37,7 +39,7 @@ def request_status(connection: Connection, team_id: int, send_id: int) -> Reques
     send = (
         connection.execute(
             text(
-                "SELECT s.state, s.messages, s.priority, s.due_at, s.expires_at, s.created_at,"
+                "SELECT s.state, s.is_test, s.messages, s.priority, s.due_at, s.expires_at, s.created_at,"
                 " s.closed_at, p.key || '@' || v.number AS template"
                 " FROM send s JOIN template_version v ON v.id = s.template_version_id"
                 " JOIN template p ON p.id = v.template_id"

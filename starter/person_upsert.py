@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 
 from domain.contact import normalise_address
 from domain.person import (
@@ -22,12 +23,11 @@ from domain.person import (
     normalise_time_zone,
 )
 from domain.send import Channel
-from models.contact import add_contact, replace_contact
-from models.recipient_edit import ProfileChange, edit_recipient, make_recipient, upsert_recipient
-from models.recipient_identity import resolve_recipient
+from models.recipient_bulk import Person, find_people, lock_emails, lock_people, write_people
+from models.recipient_edit import ProfileChange
 from models.recipient_import import try_hold_off_imports
-from models.recipient_list import adopt, email_owners, lock_names
-from models.recipient_lookup import lock_address
+from models.recipient_list import lock_names
+from starter.person_roster import AmbiguousAddress, ReadyPerson, Roster
 
 Scalar = str | int | float | bool
 MAX_TEXT = 10_000
@@ -40,10 +40,6 @@ class InvalidField(InvalidValue):
     def __init__(self, pointer: str, sentence: str) -> None:
         super().__init__(sentence)
         self.pointer = pointer
-
-
-class AmbiguousAddress(Exception):
-    """Several people use the address; the message is one sentence."""
 
 
 class ImportUnderWay(Exception):
@@ -62,22 +58,6 @@ class PersonGiven:
     preferred: Sequence[Channel] | None = None
     attributes: Mapping[str, Scalar | None] | None = None
     """None as a value removes the attribute."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadyPerson:
-    """The same, normalised."""
-
-    external_id: str | None
-    addresses: Mapping[Channel, str]
-    change: ProfileChange
-
-    @property
-    def names(self) -> list[str]:
-        """By what others may be about to make the same person."""
-        found = [] if self.external_id is None else [f"id {self.external_id}"]
-        email = self.addresses.get(Channel.EMAIL)
-        return found if email is None else [*found, f"email {email}"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,9 +97,10 @@ def upsert_one(connection: Connection, team_id: int, person: ReadyPerson) -> Ups
 
     Raises AmbiguousAddress, and ImportUnderWay where somebody new must wait for an import.
     """
-    if _known(connection, team_id, person) is None:
-        lock_names(connection, team_id, person.names)
-    return _upsert(connection, team_id, person)
+    [answer] = upsert_many(connection, team_id, [person])
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 def upsert_many(
@@ -127,21 +108,15 @@ def upsert_many(
 ) -> list[UpsertedPerson | Exception]:
     """What became of each, in their order; who is refused changes nothing.
 
-    What could not be made ready is handed through. The caller's transaction commits all of it.
+    What could not be made ready is handed through. The caller's transaction commits all of it. The
+    statements are as many for a thousand people as for one.
     """
-    found = [name for person in people if isinstance(person, ReadyPerson) for name in person.names]
-    lock_names(connection, team_id, found)
-    answers: list[UpsertedPerson | Exception] = []
-    for person in people:
-        if isinstance(person, Exception):
-            answers.append(person)
-            continue
-        try:
-            with connection.begin_nested():
-                answers.append(_upsert(connection, team_id, person))
-        except (AmbiguousAddress, ImportUnderWay, InvalidValue) as error:
-            answers.append(error)
-    return answers
+    for _ in range(_MOST_TRIES - 1):
+        # Only in between two of ours can others make somebody without waiting for our locks: by the
+        # command line, say. What they made is found in the next try.
+        with suppress(IntegrityError), connection.begin_nested():
+            return _Upsert(connection, team_id, people).written()
+    return _Upsert(connection, team_id, people).written()
 
 
 def spellings(address: str) -> list[str]:
@@ -153,52 +128,77 @@ def spellings(address: str) -> list[str]:
     return found
 
 
-def _upsert(connection: Connection, team_id: int, person: ReadyPerson) -> UpsertedPerson:
-    known = _known(connection, team_id, person)
-    if known is not None:
-        edit_recipient(connection, team_id, known, person.change)
-        made = UpsertedPerson(id=known, is_new=False)
-    else:
-        made = _make(connection, team_id, person)
-    for channel, address in person.addresses.items():
-        if made.is_new:  # with no address yet: a third of the statements
-            add_contact(connection, made.id, channel, address)
-        else:
-            replace_contact(connection, made.id, channel, address)
-    return made
+_MOST_TRIES = 5
 
 
-def _known(connection: Connection, team_id: int, person: ReadyPerson) -> int | None:
-    """Whom the external id, else the address means; they may get the external id. None: nobody."""
-    if person.external_id is not None:
-        return resolve_recipient(connection, team_id, person.external_id)
-    address = person.addresses[Channel.EMAIL]
-    owners = email_owners(connection, team_id, address)
-    if len(owners) > 1:
-        raise AmbiguousAddress(
-            f"{len(owners)} recipients use this address; say which by external_id."
-        )
-    return owners[0].id if owners else None
+class _Upsert:
+    """One transaction's wishes: decided in memory, again whenever a lock may have waited for others."""
 
+    def __init__(
+        self, connection: Connection, team_id: int, people: Sequence[ReadyPerson | Exception]
+    ) -> None:
+        self._connection = connection
+        self._team_id = team_id
+        self._people = people
+        self._ready = [person for person in people if isinstance(person, ReadyPerson)]
+        self._is_held: bool | None = None
+        """Whether imports are held off; None: it was not needed yet."""
+        self._locked: set[int] = set()
 
-def _make(connection: Connection, team_id: int, person: ReadyPerson) -> UpsertedPerson:
-    if not try_hold_off_imports(connection, team_id):
-        raise ImportUnderWay("An import is adding recipients just now; ask again when it is done.")
-    email = person.addresses.get(Channel.EMAIL)
-    if person.external_id is None:
-        assert email is not None  # noqa: S101  ready() saw to it
-        lock_address(connection, team_id, Channel.EMAIL, email)
-        known = _known(connection, team_id, person)  # somebody may have made them meanwhile
-        recipient_id = known or make_recipient(connection, team_id)
-        edit_recipient(connection, team_id, recipient_id, person.change)
-        return UpsertedPerson(id=recipient_id, is_new=known is None)
-    owners = email_owners(connection, team_id, email) if email else []
-    nameless = [owner.id for owner in owners if owner.external_id is None]
-    if nameless and adopt(connection, nameless[0], person.external_id):
-        edit_recipient(connection, team_id, nameless[0], person.change)
-        return UpsertedPerson(id=nameless[0], is_new=False)
-    made = upsert_recipient(connection, team_id, person.external_id, person.change)
-    return UpsertedPerson(id=made.id, is_new=made.is_new)
+    def written(self) -> list[UpsertedPerson | Exception]:
+        """What became of each, written."""
+        roster, answers = self._decided()
+        people = list(roster.touched)
+        write_people(self._connection, self._team_id, people, roster.attribute_names)
+        return [
+            answer
+            if isinstance(answer, Exception)
+            else UpsertedPerson(id=answer[0].known_id, is_new=answer[1])
+            for answer in answers
+        ]
+
+    def _decided(self) -> tuple[Roster, list[tuple[Person, bool] | Exception]]:
+        """What becomes of each, of rows that are locked. Names come first in the order of locks."""
+        while True:
+            roster = self._roster()
+            answers = [self._answer(roster, person) for person in self._people]
+            if roster.needs_imports_held_off and self._is_held is None:
+                self._hold_off()
+            elif missing := roster.known_ids - self._locked:
+                lock_people(self._connection, missing)
+                self._locked |= missing
+            else:
+                return roster, answers
+
+    def _roster(self) -> Roster:
+        ids = {one.external_id for one in self._ready if one.external_id is not None}
+        emails = {
+            one.addresses[Channel.EMAIL] for one in self._ready if Channel.EMAIL in one.addresses
+        }
+        return Roster(find_people(self._connection, self._team_id, sorted(ids), sorted(emails)))
+
+    def _answer(
+        self, roster: Roster, person: ReadyPerson | Exception
+    ) -> tuple[Person, bool] | Exception:
+        if isinstance(person, Exception):
+            return person
+        try:
+            if self._is_held is False and roster.find(person) is None:
+                return ImportUnderWay(
+                    "An import is adding recipients just now; ask again when it is done."
+                )
+            return roster.take(person)
+        except AmbiguousAddress as error:
+            return error
+
+    def _hold_off(self) -> None:
+        """Wait for others who are about to make the same people, and keep imports from doing so."""
+        names = [name for person in self._ready for name in person.names]
+        lock_names(self._connection, self._team_id, names)
+        self._is_held = try_hold_off_imports(self._connection, self._team_id)
+        bare = {one.addresses[Channel.EMAIL] for one in self._ready if one.external_id is None}
+        if bare and self._is_held:
+            lock_emails(self._connection, self._team_id, sorted(bare))
 
 
 _TEXT_RULES: dict[str, Callable[[str], str]] = {

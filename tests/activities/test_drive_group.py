@@ -276,15 +276,24 @@ def test_a_group_that_is_not_there_is_done(desk: Desk) -> None:
     assert desk.again(17) == GroupResult(is_done=True)
 
 
-def test_a_message_that_cannot_be_rendered_is_rejected_and_the_others_go(desk: Desk) -> None:
+@pytest.mark.parametrize(
+    ("order", "reason"),
+    [
+        ("a\r\nBcc: x@example.org", "header_refused"),
+        ("javascript:alert(1)", "render_failed"),
+    ],
+)
+def test_a_message_that_cannot_be_rendered_is_rejected_and_the_others_go(
+    desk: Desk, order: str, reason: str
+) -> None:
     with desk.engine.begin() as connection:
-        subject = "{{ order }}"
-        content = {"email": {"": {"subject": subject, "html": "<p>x</p>", "text": ""}}}
+        html = '<a href="{{ order }}">x</a>'
+        content = {"email": {"": {"subject": "{{ order }}", "html": html, "text": ""}}}
         a_template(connection, content=content)
-    bad = desk.send(variables={"order": "a\r\nBcc: x@example.org"})
+    bad = desk.send(variables={"order": order})
     good = desk.send("person-2")
 
     desk.drive()
 
-    assert desk.outcomes(bad) == {(1, 1): "rejected:header_refused"}
+    assert desk.outcomes(bad) == {(1, 1): f"rejected:{reason}"}
     assert desk.outcomes(good) == {(1, 1): "accepted"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+from html.parser import HTMLParser
 from typing import Any
 
 import jinja2
@@ -20,6 +21,7 @@ from domain.template_render import (
 )
 
 TEXTS = ["Ann", "", "<b>&'\"", "Zoë\u2028", "=1+1", "{{ name }}", "%s{0}", "\r\nBcc: x", "~c12.0~"]
+TEXTS += ["javascript:x", " Java\tScript:x", "https://x.org/?a:b", "data:,x", "mailto:"]
 TEXTS += ["x" * 300, "\u05e9\u05dc\u05d5\u05dd 😀", "a b  c", "12", "-3.7", "ß", "\ud800"]
 NAMES = {
     "text": ["name", "city", "info.k", "u|default('U')", "v|default(name)"],
@@ -44,6 +46,7 @@ TESTS += ["in 'abc'", "mapping", "eq(1)", "not none", "boolean", "in items"]
 COMPARISONS = ["and", "or", "==", "!=", "<", ">="]
 LOOP = ["loop.index", "loop.index0", "loop.first", "loop.last", "loop.length", "loop.revindex"]
 STATIC = ["", " ", "<p>", "x&y", "\n", "~", "'\"{}%"]
+STATIC += ['<a href="', "<img src='", '">', "<a title=x href="]
 OVER = ["items", "range(3)", "[n, 1]", "info", "items|reverse", "range(n)", "[]", "items|unique"]
 
 texts = st.sampled_from(TEXTS)
@@ -230,6 +233,37 @@ def test_folding_constants_changes_no_message(
 
     assert outcome(with_constants.render, context) == expected
     assert outcome(lambda values: merged(with_constants, values), context) == expected
+
+
+class _Links(HTMLParser):
+    """Collects what links lead to, as a browser would read it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [value or "" for name, value in attrs if name in ("href", "src")]
+
+
+@slow
+@given(sources, contexts)
+def test_threat_4_no_value_begins_a_link_that_runs_something(
+    source: TemplateSource, context: dict[str, Any]
+) -> None:
+    if (template := compiled(source)) is None:
+        return
+    rendered = outcome(template.render, context)
+    if not isinstance(rendered, Rendered):
+        return
+
+    links = _Links()
+    links.feed(rendered.html)
+    links.close()
+
+    for found in links.found:
+        seen = "".join(c for c in found.lower() if c.isprintable() and c != " ")
+        assert not seen.startswith(("javascript:", "data:", "vbscript:")), found
 
 
 def stock_jinja(does_escape: bool) -> jinja2.Environment:

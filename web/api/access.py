@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer
 
-from domain.api_key import Scope
+from domain.api_key import OF_LIVE_KEYS, Scope
 from starter.api_keys import Known, who_holds
 from web.api.desk import AtDesk, Desk
 from web.api.problem import Problem
@@ -36,11 +36,14 @@ class Caller:
         return f"api key {self.key_id}"
 
 
-def needs(scope: Scope) -> Any:
+def needs(scope: Scope, *, is_open_to_tests: bool | None = None) -> Any:
     """The dependency of a route: its caller, whose key has the scope.
 
     caller: Annotated[Caller, needs(Scope.TOPICS_READ)]
+
+    `is_open_to_tests`: whether a test key may, too; None: as OF_LIVE_KEYS says of the scope.
     """
+    is_open = scope not in OF_LIVE_KEYS if is_open_to_tests is None else is_open_to_tests
 
     def caller(
         request: Request,
@@ -52,6 +55,8 @@ def needs(scope: Scope) -> Any:
         _check_rate(request, desk, known)
         if scope not in known.scopes and Scope.ADMIN not in known.scopes:
             raise Problem(403, "scope-missing", f"This API key lacks the scope {scope.value}.")
+        if known.is_test and not is_open:
+            raise of_live_keys("A test key changes nothing that real sending depends on.")
         return Caller(
             team_id=known.team_id,
             key_id=known.key_id,
@@ -60,6 +65,11 @@ def needs(scope: Scope) -> Any:
         )
 
     return Depends(caller)
+
+
+def of_live_keys(sentence: str) -> Problem:
+    """What a test key is told where a live one is needed."""
+    return Problem(403, "test-key", f"{sentence} Use a live key.")
 
 
 def _known(request: Request, desk: Desk) -> Known:

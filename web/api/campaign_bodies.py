@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from domain.contact import MAX_ADDRESS_CHARACTERS, normalise_address
 from domain.local_time import Window, parse_local
 from domain.send import Channel, MessageClass, OnUnknown, Priority, SendState
 from models.campaign import Campaign
@@ -17,6 +19,9 @@ from starter.person_upsert import InvalidField
 from web.api.moment import Moment
 
 T = TypeVar("T")
+
+MOST_TESTS = 5
+"""One after the other while the caller waits."""
 
 Key = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Rate = Annotated[float, Field(gt=0, lt=1e9, description="Messages a second.")]
@@ -104,6 +109,34 @@ class RateRequest(BaseModel):
     rate: Rate | None = Field(description="Messages a second; null: as fast as its account allows.")
 
 
+class ResolveCampaignRequest(BaseModel):
+    """What becomes of the messages whose outcome nobody knows."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    on_unknown: OnUnknown = Field(description="Send to them again, or leave it at unconfirmed.")
+
+
+class TestCampaignRequest(BaseModel):
+    """Who gets the message as a test."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"to": ["ada@example.org"]}]}
+    )
+
+    to: list[Annotated[str, StringConstraints(min_length=1, max_length=MAX_ADDRESS_CHARACTERS)]] = (
+        Field(min_length=1, max_length=MOST_TESTS, description="Addresses on its channel.")
+    )
+
+    def addresses(self, channel: Channel) -> list[str]:
+        """In normal form, each once. Raises InvalidField."""
+        found = [
+            _read(f"/to/{place}", partial(normalise_address, channel), raw)
+            for place, raw in enumerate(self.to)
+        ]
+        return list(dict.fromkeys(found))
+
+
 class CampaignResponse(BaseModel):
     """A campaign and how far it is."""
 
@@ -138,6 +171,27 @@ class CampaignResponse(BaseModel):
         description="Subscriptions of the topic that were not in the audience, by state."
     )
     deferred: dict[str, int] = Field(description="Of the owed, who waits for later, by reason.")
+
+
+class ResolvedCampaignResponse(CampaignResponse):
+    """The campaign after a choice about what was unknown."""
+
+    changed: int = Field(description="Messages that the choice settled.")
+
+
+class TestSentItem(BaseModel):
+    """What became of the test to one address."""
+
+    to: str
+    accepted: bool
+    detail: str = Field(description="One sentence, for people.")
+
+
+class TestedCampaignResponse(BaseModel):
+    """What became of a test."""
+
+    id: str
+    items: list[TestSentItem]
 
 
 class CampaignReportResponse(CampaignResponse):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
 from sqlalchemy import Connection
 
 from domain.api_key import Scope
 from domain.identifier import SEND_PREFIX, key_of
-from domain.send import SendState
+from domain.send import Channel, SendState
 from models.audit_entry import record_audit
 from models.campaign import (
     Campaign,
@@ -21,22 +21,29 @@ from models.campaign import (
 )
 from models.preflight import preflight as count_people
 from models.progress import progress
-from starter.campaigns import UPDATES, commit_start, create_of_team
+from models.resolve import resolve as settle
+from providers.account import AccountConfig
+from starter.campaigns import UPDATES, CampaignRefused, commit_start, create_of_team
 from starter.reports import report_of, summary
-from web.api.access import Caller, needs
+from starter.trial import send_to, trial_account
+from web.api.access import Caller, needs, of_live_keys
 from web.api.campaign_bodies import (
     CampaignReportResponse,
     CampaignResponse,
     CreateCampaignRequest,
     PreflightResponse,
     RateRequest,
+    ResolveCampaignRequest,
+    ResolvedCampaignResponse,
     StartCampaignRequest,
+    TestCampaignRequest,
+    TestedCampaignResponse,
+    TestSentItem,
     fields_of,
 )
 from web.api.desk import AtDesk, Desk
-from web.api.idempotency import IdempotencyKey, once
+from web.api.idempotency import IdempotencyKey, once, once_outside
 from web.api.paging import Page, Paged
-from web.api.problem import Problem
 from web.api.route import ApiRoute
 
 router = APIRouter(prefix="/v1/campaigns", tags=["campaigns"], route_class=ApiRoute)
@@ -162,6 +169,70 @@ def change_rate(id: str, body: RateRequest, caller: Writer, desk: AtDesk) -> Cam
     return shown
 
 
+@router.post("/{id}/resolve", status_code=202, response_model=ResolvedCampaignResponse)
+def resolve(
+    id: str,
+    body: ResolveCampaignRequest,
+    caller: Writer,
+    desk: AtDesk,
+    key: IdempotencyKey,
+    request: Request,
+) -> Response:
+    """Settle by hand what nobody knows the outcome of. Who is sent to again may get it twice."""
+    changed: list[Campaign] = []
+
+    def effect(connection: Connection) -> ResolvedCampaignResponse:
+        campaign = _to_change(connection, caller, id)
+        count = settle(connection, campaign.id, body.on_unknown)
+        _record(connection, caller, campaign, "resolve", on_unknown=body.on_unknown, changed=count)
+        after = _find(connection, caller, id)
+        changed[:] = [after] if count else []
+        return ResolvedCampaignResponse(**_fields(connection, after), changed=count)
+
+    answer = once(desk, caller, key, request, body, 202, effect)
+    for campaign in changed:
+        desk.hints.start(campaign)
+        desk.hints.wake([campaign.id])
+    return answer
+
+
+@router.post("/{id}/test", response_model=TestedCampaignResponse)
+def test(
+    id: str,
+    body: TestCampaignRequest,
+    caller: Writer,
+    desk: AtDesk,
+    key: IdempotencyKey,
+    request: Request,
+) -> Response:
+    """Send its message to a few addresses now; nothing is counted and nobody else gets it.
+
+    With the data of the recipient who has the address, if there is one.
+    """
+
+    def prepare(connection: Connection) -> tuple[Campaign, AccountConfig, list[str]]:
+        campaign = _to_change(connection, caller, id)
+        addresses = body.addresses(Channel(campaign.channel))
+        account = trial_account(connection, desk.settings, campaign)
+        _record(connection, caller, campaign, "test", addresses=len(addresses))
+        return campaign, account, addresses
+
+    def act(prepared: tuple[Campaign, AccountConfig, list[str]]) -> TestedCampaignResponse:
+        campaign, account, addresses = prepared
+        items = [_tested(desk, campaign, account, to) for to in addresses]
+        return TestedCampaignResponse(id=campaign.public_id, items=items)
+
+    return once_outside(desk, caller, key, request, body, prepare, act)
+
+
+def _tested(desk: Desk, campaign: Campaign, account: AccountConfig, to: str) -> TestSentItem:
+    try:
+        said = send_to(desk.engine, desk.settings, campaign, account, to)
+    except CampaignRefused as error:
+        return TestSentItem(to=to, accepted=False, detail=str(error))
+    return TestSentItem(to=to, accepted=True, detail=said)
+
+
 def _change(id: str, caller: Caller, desk: Desk, wanted: SendState) -> CampaignResponse:
     def work(connection: Connection) -> CampaignResponse:
         campaign = _to_change(connection, caller, id)
@@ -182,12 +253,16 @@ def _to_change(connection: Connection, caller: Caller, id: str) -> Campaign:
     """The campaign, which the caller may change: a test key reaches nobody, so not by a live one's."""
     campaign = _find(connection, caller, id)
     if caller.is_test and not campaign.is_test:
-        raise Problem(403, "scope-missing", "A test key changes campaigns of test keys only.")
+        raise of_live_keys("A test key changes campaigns of test keys only.")
     return campaign
 
 
 def _record(
-    connection: Connection, caller: Caller, campaign: Campaign, what: str, **details: float | None
+    connection: Connection,
+    caller: Caller,
+    campaign: Campaign,
+    what: str,
+    **details: float | str | None,
 ) -> None:
     record_audit(
         connection,
@@ -200,5 +275,8 @@ def _record(
 
 
 def _shown(connection: Connection, campaign: Campaign) -> CampaignResponse:
-    counts = summary(campaign, progress(connection, campaign.id))
-    return CampaignResponse(**fields_of(campaign, counts))
+    return CampaignResponse(**_fields(connection, campaign))
+
+
+def _fields(connection: Connection, campaign: Campaign) -> dict[str, Any]:
+    return fields_of(campaign, summary(campaign, progress(connection, campaign.id)))

@@ -13,16 +13,18 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, TypeVar, cast
 
 from fastapi import Depends, Header, Request, Response
 from pydantic import BaseModel
 from sqlalchemy import Connection
 
-from models.idempotent_answer import Asked, KeptAnswer, begin, keep
+from models.idempotent_answer import Asked, KeptAnswer, StillRunning, begin, keep
 from web.api.access import Caller
 from web.api.desk import Desk
 from web.api.problem import FieldError, Problem
+
+T = TypeVar("T")
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
@@ -96,13 +98,7 @@ def once(  # noqa: PLR0913  who asks what under which key, and how it is done an
     the answer is kept, where it holds a secret.
     Raises StillRunning, OtherRequest, and what `effect` raises.
     """
-    asked = Asked(
-        team_id=caller.team_id,
-        # The path too: the same key on another thing is another request.
-        route=f"{request.method} {request.url.path}",
-        key=key,
-        body_hash=_hash(desk.secret, body, caller),
-    )
+    asked = _asked(desk, caller, key, request, body)
 
     def work(connection: Connection) -> tuple[KeptAnswer, bool]:
         kept = begin(connection, asked)
@@ -116,10 +112,61 @@ def once(  # noqa: PLR0913  who asks what under which key, and how it is done an
     return answered(answer.body, answer.status, is_replay=is_replay)
 
 
+def once_outside(  # noqa: PLR0913  as `once`
+    desk: Desk,
+    caller: Caller,
+    key: str,
+    request: Request,
+    body: BaseModel | None,
+    prepare: Callable[[Connection], T],
+    act: Callable[[T], BaseModel],
+) -> Response:
+    """The same for what goes out, for which no transaction stays open: 200 with the answer of `act`.
+
+    `prepare` checks, and writes down that it begins; what it returns `act` gets once that is
+    committed. Begun and never ended, it is not begun again under the same key: nobody knows what
+    went out. Raises StillRunning, OtherRequest, and what `prepare` raises.
+    """
+    asked = _asked(desk, caller, key, request, body)
+
+    def begun(connection: Connection) -> tuple[KeptAnswer | None, T | None]:
+        kept = begin(connection, asked)
+        if kept is not None:
+            return kept, None
+        prepared = prepare(connection)
+        keep(connection, asked, KeptAnswer(status=_BEGUN, body=""))
+        return None, prepared
+
+    kept, prepared = desk.write(begun)
+    if kept is None:
+        made = act(cast("T", prepared)).model_dump_json()
+        desk.write(lambda c: keep(c, asked, KeptAnswer(status=200, body=made)))
+        return answered(made, 200, is_replay=False)
+    if kept.status == _BEGUN:
+        raise StillRunning(
+            "The first request with this idempotency key is still being worked on, or its process"
+            " ended before it could say what came of it; another key does it anew."
+        )
+    return answered(kept.body, kept.status, is_replay=True)
+
+
+_BEGUN = 0
+
+
 def answered(body: str, status: int, *, is_replay: bool) -> Response:
     """A JSON answer that says whether it is given again."""
     headers = {REPLAYED: "true"} if is_replay else {}
     return Response(body, status, headers=headers, media_type="application/json")
+
+
+def _asked(desk: Desk, caller: Caller, key: str, request: Request, body: BaseModel | None) -> Asked:
+    return Asked(
+        team_id=caller.team_id,
+        # The path too: the same key on another thing is another request.
+        route=f"{request.method} {request.url.path}",
+        key=key,
+        body_hash=_hash(desk.secret, body, caller),
+    )
 
 
 def _hash(secret: bytes, body: BaseModel | None, caller: Caller) -> str:

@@ -151,7 +151,7 @@ def cancel_by_key(body: CancelByKeyRequest, caller: Sender, desk: AtDesk) -> Can
 
     def work(connection: Connection) -> int:
         send_id = send_of_key(connection, caller.team_id, body.idempotency_key)
-        cancel_of_team(connection, caller.team_id, send_id)
+        cancel_of_team(connection, caller.team_id, send_id, by_test_key=caller.is_test)
         return send_id
 
     return _cancelled(desk.write(work))
@@ -161,7 +161,9 @@ def cancel_by_key(body: CancelByKeyRequest, caller: Sender, desk: AtDesk) -> Can
 def cancel(id: str, caller: Sender, desk: AtDesk) -> CancelledResponse:
     """Cancel one message, msg_…, that is all of its send. Again is harmless."""
     send_id, ordinal = message_of(id)
-    desk.write(lambda c: cancel_single(c, caller.team_id, send_id, ordinal))
+    desk.write(
+        lambda c: cancel_single(c, caller.team_id, send_id, ordinal, by_test_key=caller.is_test)
+    )
     return _cancelled(send_id)
 
 
@@ -187,7 +189,7 @@ def get_send(id: str, caller: Reader, desk: AtDesk) -> SendResponse:
 def cancel_send(id: str, caller: Sender, desk: AtDesk) -> CancelledResponse:
     """Cancel a send of single messages: who was not tried yet gets nothing. Again is harmless."""
     send_id = key_of(SEND_PREFIX, id)
-    desk.write(lambda c: cancel_of_team(c, caller.team_id, send_id))
+    desk.write(lambda c: cancel_of_team(c, caller.team_id, send_id, by_test_key=caller.is_test))
     return _cancelled(send_id)
 
 

@@ -28,6 +28,7 @@ from models.import_job import NoRejects, UnknownJob
 from models.merge import MergeRefused
 from models.recipient_identity import UnknownRecipient as NotThisRecipient
 from models.request import KeyReused, TooLate, UnknownSend
+from models.resolve import NotResolvable
 from models.suppression_list import SuppressionStays, UnknownSuppression
 from models.template import UnknownTemplate
 from models.topic import UnknownTopic
@@ -49,9 +50,11 @@ from starter.memberships import (
 )
 from starter.people import ChangeRefused
 from starter.person_changes import UnknownOther
-from starter.person_upsert import AmbiguousAddress, ImportUnderWay
+from starter.person_roster import AmbiguousAddress
+from starter.person_upsert import ImportUnderWay
 from starter.request_recipients import UnknownRecipient
 from starter.request_template import MissingVariables
+from starter.requests import OfLiveKey
 from starter.stored_accounts import AccountInTheWay, AccountNotStored
 from starter.template_publishing import NotNewest, TemplateNotFound, UnconditionalPublish
 from starter.topics import TopicRefused
@@ -91,7 +94,9 @@ REFUSALS: Mapping[type[Exception], Refusal] = {
     WebhookNotTold: Refusal(409, "wrong-state"),
     WebhookRefused: Refusal(422, "refused", "/url"),
     NotTheirs: Refusal(403, "not-an-operator"),
+    OfLiveKey: Refusal(403, "test-key"),
     WrongState: Refusal(409, "wrong-state"),
+    NotResolvable: Refusal(409, "wrong-state"),
     SuppressionStays: Refusal(409, "suppression-stays"),
     KeyEnded: Refusal(409, "ended"),
     AccountInTheWay: Refusal(409, "wrong-state"),

@@ -199,6 +199,23 @@ def test_what_cannot_be_rendered_is_said(
     )
 
 
+def test_threat_4_a_preview_shows_that_a_link_may_not_begin_so(api: Api) -> None:
+    said = {"subject": "S", "html": '<a href="{{ u }}">x</a>'}
+    publish(api, {"key": "linked", "from": "Shop <s@example.com>", "content": {"email": said}})
+
+    refused, made = (
+        api.post("/v1/templates/linked/render", {"data": {"u": u}}, key=None)
+        for u in ("javascript:alert(1)", "https://example.org/?a:b")
+    )
+
+    assert (refused.status_code, refused.json()["type"]) == (
+        422,
+        "urn:carillon:problem:template-refused",
+    )
+    assert "a link may begin with http:" in refused.json()["detail"]
+    assert made.json()["html"] == '<a href="https://example.org/?a:b">x</a>'
+
+
 @pytest.mark.parametrize(
     ("wrong", "pointer"),
     [
