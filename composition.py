@@ -277,6 +277,7 @@ class Composition:
         )
         events = self._events()
         webhooks = self._webhooks()
+        slots = ENDPOINTS_AT_ONCE + len(UPKEEP_TASKS)
         return Worker(
             self._client,
             task_queue=UPKEEP_QUEUE,
@@ -290,8 +291,8 @@ class Composition:
                 webhooks.watch_webhooks,
                 webhooks.deliver_webhooks,
             ],
-            activity_executor=ThreadPoolExecutor(ENDPOINTS_AT_ONCE),
-            max_concurrent_activities=ENDPOINTS_AT_ONCE + len(UPKEEP_TASKS),
+            activity_executor=ThreadPoolExecutor(slots),
+            max_concurrent_activities=slots,
             workflow_runner=workflow_runner(),
             max_heartbeat_throttle_interval=self._heartbeat_every,
             default_heartbeat_throttle_interval=self._heartbeat_every,

