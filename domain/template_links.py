@@ -25,6 +25,7 @@ ATTRIBUTES = frozenset(
 )
 SCHEMES = frozenset({"http", "https", "mailto", "tel"})
 
+_USUAL = ("https://", "http://")
 _BEFORE_COLON = re.compile("([^/?#:]*):")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 _NAME = re.compile(r"[\w:.-]*$")
@@ -38,6 +39,8 @@ def link(value: Value, budget: Budget) -> Value:
     Browsers pass over control characters and spaces in a scheme, so they are passed over here.
     """
     if not isinstance(value, str):  # a number, or what cannot be printed
+        return value
+    if value.startswith(_USUAL):  # nothing in these is ever escaped
         return value
     text = value.unescape() if isinstance(value, Markup) else value
     found = _BEFORE_COLON.match(text)
