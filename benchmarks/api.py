@@ -89,7 +89,7 @@ class ApiBench:
         before = cpu_seconds(pid)
         environment = {**self._stack.environment(), "BENCH_KEY": self._key}
         said = subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True
         ).stdout
         cpu = cpu_seconds(pid) - before
         measured = json.loads(said)
@@ -146,9 +146,9 @@ def _is_ready(url: str) -> bool:
     return False
 
 
-def _body(name: str, number: int, people: int) -> dict[str, Any]:
+def _body(name: str, number: int, people: int, key: str) -> dict[str, Any]:
     if name == "event":
-        return {"topic": TOPIC, "key": f"bench-{number}", "data": {"order": number}}
+        return {"topic": TOPIC, "key": key, "data": {"order": number}}
     count = 1000 if name == "bulk" else 1
     orders = [
         {
@@ -185,7 +185,7 @@ def main() -> None:
         number = caller
         while time.monotonic() < end and not failed:
             key = f"{os.getpid()}-{number}"
-            body = _body(given.request, number, given.people)
+            body = _body(given.request, number, given.people, key)
             began = time.monotonic()
             answer = client.post(PATHS[given.request], json=body, headers={"Idempotency-Key": key})
             took.append((time.monotonic() - began) * 1000)
