@@ -68,7 +68,14 @@ def observed(make_scenario: MakeScenario) -> Iterator[Observed]:
         finally:
             tracing.use_tracer(None)
         wait_until(lambda: made.value("SELECT count(*) FROM send WHERE closed_at IS NULL") == 0, 60)
-        ends = ("CompleteWorkflow:SendMessages", "CompleteWorkflow:RunCampaign", "a request")
+        # The last span of each process, which exports its own in their order.
+        ends = (
+            "CompleteWorkflow:SendMessages",
+            "CompleteWorkflow:RunCampaign",
+            "RunActivity:drive_group",
+            "RunActivity:send_batch",
+            "a request",
+        )
         wait_until(lambda: all(map(collector.named, ends)), 30)
         yield Observed(made, collector, single_id, ports)
 
