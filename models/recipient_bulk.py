@@ -83,17 +83,6 @@ def lock_people(connection: Connection, ids: Collection[int]) -> None:
     )
 
 
-def lock_emails(connection: Connection, team_id: int, addresses: Sequence[str]) -> None:
-    """Wait for others who are about to make the recipients of these addresses (`lock_address`)."""
-    connection.execute(
-        text(
-            "SELECT pg_advisory_xact_lock(hashtextextended('email' || address, :team)) FROM"
-            " (SELECT address FROM unnest(CAST(:addresses AS text[])) AS address ORDER BY 1) AS x"
-        ),
-        {"team": team_id, "addresses": list(addresses)},
-    )
-
-
 def write_people(
     connection: Connection, team_id: int, people: Sequence[Person], names: Collection[str]
 ) -> None:

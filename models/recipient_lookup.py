@@ -45,11 +45,17 @@ def find_by_external_ids(
     }
 
 
-def lock_address(connection: Connection, team_id: int, channel: Channel, address: str) -> None:
-    """Wait for others who are about to make the recipient of a bare address."""
+def lock_addresses(
+    connection: Connection, team_id: int, channel: Channel, addresses: Sequence[str]
+) -> None:
+    """Wait for others who are about to make the recipients of bare addresses; in their order, so that
+    two who lock some never wait in a ring."""
     connection.execute(
-        text("SELECT pg_advisory_xact_lock(hashtextextended(:channel || :address, :team))"),
-        {"team": team_id, "channel": channel, "address": address},
+        text(
+            "SELECT pg_advisory_xact_lock(hashtextextended(:channel || address, :team)) FROM"
+            " (SELECT address FROM unnest(CAST(:addresses AS text[])) AS address ORDER BY 1) AS x"
+        ),
+        {"team": team_id, "channel": channel, "addresses": list(addresses)},
     )
 
 
@@ -70,7 +76,7 @@ def anonymous_recipient(
     found: int | None = connection.execute(find, asked).scalar()
     if found is not None:
         return found
-    lock_address(connection, team_id, channel, address)
+    lock_addresses(connection, team_id, channel, [address])
     found_now: int | None = connection.execute(find, asked).scalar()
     if found_now is not None:
         return found_now

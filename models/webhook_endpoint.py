@@ -72,11 +72,13 @@ class EndpointChange:
     is_enabled: bool | None = None
 
 
-_SELECT = (
-    "SELECT id, url, events, description, is_enabled, disabled_reason, failing_since, rotated_at,"
-    " created_at, generation, coalesce(rotated_at > clock_timestamp() - :overlap, false) AS overlaps"
-    " FROM webhook_endpoint WHERE team_id = :team"
+COLUMNS = (
+    "e.id, e.url, e.events, e.description, e.is_enabled, e.disabled_reason, e.failing_since,"
+    " e.rotated_at, e.created_at, e.generation,"
+    " coalesce(e.rotated_at > clock_timestamp() - :overlap, false) AS overlaps"
 )
+"""SQL: what `endpoint_of` reads of the endpoint `e`; `overlap` is SECRET_OVERLAP."""
+_SELECT = f"SELECT {COLUMNS} FROM webhook_endpoint e WHERE e.team_id = :team"  # noqa: S608  ours
 
 
 def add_endpoint(
@@ -187,7 +189,7 @@ def remove_endpoint(connection: Connection, endpoint_id: int) -> None:
 
 
 def endpoint_of(row: Any) -> Endpoint:
-    """The endpoint of a row of `_SELECT`'s columns."""
+    """The endpoint of a row of COLUMNS."""
     columns = dict(row)
     newest, overlaps = columns.pop("generation"), columns.pop("overlaps")
     return Endpoint(**columns, generations=(newest, newest - 1) if overlaps else (newest,))

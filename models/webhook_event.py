@@ -45,25 +45,25 @@ TELL_FINAL = Prepared(
 """Tells of single messages that are final, each as the step where it stands ended."""
 
 
+def _tell_campaigns(campaigns: str, word: str) -> str:
+    """`campaigns` has their id, team_id and is_test."""
+    return (
+        f"{INTO} SELECT e.id, {word}, jsonb_build_object('campaign', s.id, 'test', s.is_test)"  # noqa: S608  ours
+        f" FROM {campaigns} s JOIN webhook_endpoint e ON e.team_id = s.team_id WHERE {wants(word)}"
+    )
+
+
 def tell_campaign(connection: Connection, send_id: int, event: WebhookEvent) -> None:
     """What became of the campaign is owed to its team's endpoints."""
     connection.execute(
-        text(
-            f"{INTO} SELECT e.id, :event, jsonb_build_object('campaign', s.id, 'test', s.is_test)"  # noqa: S608  ours
-            " FROM send s JOIN webhook_endpoint e ON e.team_id = s.team_id"
-            f" WHERE s.id = :send AND {wants(':event')}"
-        ),
+        text(_tell_campaigns("(SELECT * FROM send WHERE id = :send)", ":event")),
         {"send": send_id, "event": event},
     )
 
 
 def tell_started(started: str) -> str:
     """SQL that tells of campaigns that have started; `started` has their id, team_id and is_test."""
-    word = f"'{WebhookEvent.CAMPAIGN_STARTED}'"
-    return (
-        f"{INTO} SELECT e.id, {word}, jsonb_build_object('campaign', s.id, 'test', s.is_test)"  # noqa: S608  ours
-        f" FROM {started} s JOIN webhook_endpoint e ON e.team_id = s.team_id WHERE {wants(word)}"
-    )
+    return _tell_campaigns(started, f"'{WebhookEvent.CAMPAIGN_STARTED}'")
 
 
 def tell_suppressed(added: str) -> str:

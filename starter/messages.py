@@ -143,12 +143,11 @@ class Carillon:
         once the write is under way.
         """
         with self._engine.connect() as connection:
-            made = None
             if is_silent(connection):
                 made = self._requests.write_at_once(connection, wish, is_gathered)
-            if made is not None:
-                self._announcer.committed(connection)
-                return made
+                if made is not None:
+                    self._announcer.committed(connection)
+                    return made
         return self._looked_up(wish, is_gathered)
 
     def _looked_up(self, wish: Wish, is_gathered: bool) -> Request:

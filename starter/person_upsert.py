@@ -23,10 +23,11 @@ from domain.person import (
     normalise_time_zone,
 )
 from domain.send import Channel
-from models.recipient_bulk import Person, find_people, lock_emails, lock_people, write_people
+from models.recipient_bulk import Person, find_people, lock_people, write_people
 from models.recipient_edit import ProfileChange
 from models.recipient_import import try_hold_off_imports
 from models.recipient_list import lock_names
+from models.recipient_lookup import lock_addresses
 from starter.person_roster import AmbiguousAddress, ReadyPerson, Roster
 
 Scalar = str | int | float | bool
@@ -198,7 +199,7 @@ class _Upsert:
         self._is_held = try_hold_off_imports(self._connection, self._team_id)
         bare = {one.addresses[Channel.EMAIL] for one in self._ready if one.external_id is None}
         if bare and self._is_held:
-            lock_emails(self._connection, self._team_id, sorted(bare))
+            lock_addresses(self._connection, self._team_id, Channel.EMAIL, sorted(bare))
 
 
 _TEXT_RULES: dict[str, Callable[[str], str]] = {
